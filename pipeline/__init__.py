@@ -1,0 +1,1 @@
+"""Osteon, the pipeline: pixels and geometry. Radiographs in, DICOM result objects out."""

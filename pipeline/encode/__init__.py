@@ -1,0 +1,1 @@
+"""One DICOM result object a file; UIDs and times are given, never made up."""

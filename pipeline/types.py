@@ -1,0 +1,258 @@
+"""The values that pass between the stages of the pipeline.
+
+Coordinates are LPS, mm (PS3.3 C.7.6.2), with the isocentre as origin. Volumes are indexed
+(Z, Y, X), images (row, column); an affine maps *centres* of voxels and pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float64]
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class ViewName(StrEnum):
+    """Nominal direction of a projection (PS3.3 C.8.7.1.1.2 View Position)."""
+
+    AP = "AP"
+    PA = "PA"
+    LL = "LL"
+    RL = "RL"
+
+
+class Side(StrEnum):
+    """Laterality of the imaged part (PS3.3 C.7.3.1.1.2); UNPAIRED for the midline and for pairs."""
+
+    RIGHT = "R"
+    LEFT = "L"
+    UNPAIRED = "U"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A cone-beam camera: a point source and a flat detector.
+
+    The detector frame has x along a row of pixels (towards higher columns), y down a column
+    (towards higher rows), z away from the source, its origin at the principal point, in mm.
+    """
+
+    name: ViewName
+    source: Float
+    """(3,) position of the focal spot, LPS mm."""
+    patient_from_detector: Float
+    """(4, 4) detector mm (x, y, z, 1) to LPS mm."""
+    detector_from_index: Float
+    """(4, 4) pixel centre (row, column, 0, 1) to detector mm."""
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """One value that was not in the images and was taken from the rule instead."""
+
+    name: str
+    value: float | str
+    unit: str
+    reason: str
+    sop_instance_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assume:
+    """What a rule lets the pipeline assume where the geometry is missing; None means refuse."""
+
+    source_to_detector: float | None = None
+    source_to_patient: float | None = None
+    pixel_spacing: float | None = None
+    patient_orientation: bool = False
+    """Take the orientation in which the view is customarily displayed."""
+    view_of_series: tuple[tuple[str, ViewName], ...] = ()
+    """Words of a series description and the view they mean, first match wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Radiograph:
+    """One radiograph as attenuation, with what is needed to place it in space."""
+
+    attenuation: Image
+    """(rows, columns) float32, rising with the attenuation along the ray, arbitrary scale."""
+    is_valid: Mask
+    """(rows, columns); False in padding, behind shutters and outside the collimation."""
+    view: View
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    frame_number: int | None = None
+    """1-based, for multi-frame objects."""
+    side: Side = Side.UNPAIRED
+    assumptions: tuple[Assumption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Values on a regular grid in patient space."""
+
+    array: NDArray[np.float32]
+    """(Z, Y, X)."""
+    patient_from_index: Float
+    """(4, 4) voxel centre (k, j, i, 1) to LPS mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """A closed surface, oriented outwards."""
+
+    vertices: Float
+    """(N, 3) LPS mm."""
+    faces: NDArray[np.int64]
+    """(M, 3) 0-based, counter-clockwise seen from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A coded concept (PS3.3 8.8)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bone:
+    """One reconstructed structure."""
+
+    name: str
+    code: Code
+    side: Side
+    probability: Volume
+    """Occupancy, 0 to 1; the surface is at 0.5."""
+    mesh: Mesh
+    rgb: tuple[int, int, int] = (233, 217, 186)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A quality figure: what was measured, and the limits that it was held against."""
+
+    name: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def is_within(self) -> bool:
+        """True if the figure keeps its limits."""
+        above = self.low is None or self.value >= self.low
+        return above and (self.high is None or self.value <= self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """Which engine made a result; `weights_digest` is empty for an engine without weights."""
+
+    name: str
+    version: str
+    weights_digest: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """What an engine brings back from the radiographs."""
+
+    bones: tuple[Bone, ...]
+    algorithm: Algorithm
+    assumptions: tuple[Assumption, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
+class ObjectKind(StrEnum):
+    """The kinds of result object that can be written."""
+
+    MODEL_VOLUME = "model-volume"
+    SEGMENTATION = "segmentation"
+    SURFACE_SEGMENTATION = "surface-segmentation"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input instance on disk, as a DICOM file."""
+
+    path: Path
+    sop_instance_uid: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that a reconstruction depends on; the same request gives the same bytes."""
+
+    sources: tuple[Source, ...]
+    region: str
+    views: tuple[str, ...]
+    """The views that the rule expects: "AP", "PA", "LL", "RL", "frontal" or "lateral"."""
+    side: Side
+    model: str
+    rule: str
+    configuration_digest: str
+    node: str
+    at: datetime
+    """Aware; the date and time that the objects carry."""
+    folder: Path
+    """Existing and empty; the objects are written here."""
+    assume: Assume = field(default_factory=Assume)
+    frame_number: int = 1
+    """Which frame of a multi-frame object is used, 1-based."""
+    kinds: tuple[ObjectKind, ...] = tuple(ObjectKind)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """One DICOM object that was written."""
+
+    kind: ObjectKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstructed:
+    """The bones are written and passed the quality checks."""
+
+    objects: tuple[ResultObject, ...]
+    algorithm: Algorithm
+    assumptions: tuple[Assumption, ...]
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Quality said no; the reasons are for a technician."""
+
+    reasons: tuple[str, ...]
+    algorithm: Algorithm
+    assumptions: tuple[Assumption, ...]
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The study cannot be reconstructed, now or later; the reason is for a technician."""
+
+    reasons: tuple[str, ...]
+
+
+Outcome = Reconstructed | Withheld | Refused

@@ -1,0 +1,1 @@
+"""Osteon, the storage: rows and files. What is known, durably."""
