@@ -1,0 +1,57 @@
+"""The coded concepts of the result objects (PS3.16), and how a code becomes an item."""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+from pipeline.types import Code, Side
+
+ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")
+SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
+MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")
+
+LATERALITY = {
+    Side.RIGHT: Code("24028007", "SCT", "Right"),
+    Side.LEFT: Code("7771000", "SCT", "Left"),
+}
+"""CID 244; a structure of the midline, or a pair, has no laterality."""
+
+REGIONS = {
+    "ankle": Code("70258002", "SCT", "Ankle joint"),
+    "chest": Code("816094009", "SCT", "Chest"),
+    "elbow": Code("16953009", "SCT", "Elbow joint"),
+    "femur": Code("71341001", "SCT", "Femur"),
+    "foot": Code("56459004", "SCT", "Foot"),
+    "forearm": Code("14975008", "SCT", "Forearm"),
+    "hand": Code("85562004", "SCT", "Hand"),
+    "hip": Code("29836001", "SCT", "Hip"),
+    "humerus": Code("85050009", "SCT", "Humerus"),
+    "knee": Code("72696002", "SCT", "Knee"),
+    "leg": Code("30021000", "SCT", "Lower leg"),
+    "pelvis": Code("816092008", "SCT", "Pelvis"),
+    "shoulder": Code("16982005", "SCT", "Shoulder"),
+    "skull": Code("89546000", "SCT", "Skull"),
+    "spine": Code("421060004", "SCT", "Spine"),
+    "thigh": Code("68367000", "SCT", "Thigh"),
+    "wrist": Code("74670003", "SCT", "Wrist joint"),
+}
+"""CID 4031 by the words that rules use for a region; an unknown word falls back on the bone."""
+
+
+def code_item(code: Code) -> Dataset:
+    """The item of a code sequence for `code`."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def region_item(region: str, bone: Code, side: Side) -> Dataset:
+    """The item of AnatomicRegionSequence for a bone, with its laterality."""
+    item = code_item(REGIONS.get(region.strip().lower(), bone))
+    if side in LATERALITY:
+        item.AnatomicRegionModifierSequence = [code_item(LATERALITY[side])]
+    return item

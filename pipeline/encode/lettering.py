@@ -1,0 +1,68 @@
+"""The words that are burnt into every slice of the model, so that no print-out can lose them.
+
+The letters are drawn here: they must be the same on every machine, and slices are small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.types import Mask
+
+WARNING = "MODEL FROM RADIOGRAPHS - NOT A CT"
+
+LETTERS = {
+    "A": (".##.", "#..#", "####", "#..#", "#..#"),
+    "C": (".###", "#...", "#...", "#...", ".###"),
+    "D": ("###.", "#..#", "#..#", "#..#", "###."),
+    "E": ("####", "#...", "###.", "#...", "####"),
+    "F": ("####", "#...", "###.", "#...", "#..."),
+    "G": (".###", "#...", "#.##", "#..#", ".###"),
+    "H": ("#..#", "#..#", "####", "#..#", "#..#"),
+    "I": ("#", "#", "#", "#", "#"),
+    "L": ("#..", "#..", "#..", "#..", "###"),
+    "M": ("#...#", "##.##", "#.#.#", "#...#", "#...#"),
+    "N": ("#..#", "##.#", "#.##", "#..#", "#..#"),
+    "O": (".##.", "#..#", "#..#", "#..#", ".##."),
+    "P": ("###.", "#..#", "###.", "#...", "#..."),
+    "R": ("###.", "#..#", "###.", "#.#.", "#..#"),
+    "S": (".###", "#...", ".##.", "...#", "###."),
+    "T": ("###", ".#.", ".#.", ".#.", ".#."),
+    "-": ("...", "...", "###", "...", "..."),
+    " ": ("..", "..", "..", "..", ".."),
+}
+HEIGHT_PX = 5
+MARGIN_PX = 2
+
+
+def burnt_in(rows: int, columns: int, text: str = WARNING) -> Mask:
+    """True where `text` is written into the upper left corner of an image, wrapped at words.
+
+    Returns:
+        Shape (rows, columns); all False where the image is too small to hold the text.
+    """
+    image = np.zeros((rows, columns), dtype=np.bool_)
+    lines = [_line(words) for words in _wrapped(text.split(), columns - 2 * MARGIN_PX)]
+    needed = 2 * MARGIN_PX + len(lines) * (HEIGHT_PX + 2)
+    if needed > rows // 2 or any(line.shape[1] > columns - 2 * MARGIN_PX for line in lines):
+        return image
+    for number, line in enumerate(lines):
+        top = MARGIN_PX + number * (HEIGHT_PX + 2)
+        image[top : top + HEIGHT_PX, MARGIN_PX : MARGIN_PX + line.shape[1]] = line
+    return image
+
+
+def _wrapped(words: list[str], width_px: int) -> list[str]:
+    lines = [words[0]]
+    for word in words[1:]:
+        longer = f"{lines[-1]} {word}"
+        if _line(longer).shape[1] <= width_px:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def _line(text: str) -> Mask:
+    rows = [".".join(LETTERS[letter][row] for letter in text) for row in range(HEIGHT_PX)]
+    return np.array([[dot == "#" for dot in row] for row in rows], dtype=np.bool_)

@@ -1,0 +1,129 @@
+"""The model volume: a series of CT Image Storage slices that viewers can lay a SEG over.
+
+It is not a CT, and says so in its description, its comments and on every slice. The stored value
+is 1000 times the probability that the voxel is bone, 0 to 1000; the burnt-in words have the
+value 1500, which no probability has, so that a reader can tell them from bone.
+
+Why the CT class: viewers overlay a segmentation only on a series with a frame of reference, and
+of the classes that have one this is the one that every viewer opens.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage
+from pydicom.valuerep import DSfloat
+
+from pipeline.encode.codes import region_item
+from pipeline.encode.common import (
+    Result,
+    file_meta,
+    printable,
+    provenance,
+    put_general_modules,
+    source_images,
+)
+from pipeline.encode.grid import Grid, any_bone
+from pipeline.encode.lettering import burnt_in
+from pipeline.types import ObjectKind, Side
+
+CERTAIN = 1000
+"""The stored value of probability 1."""
+LETTERING = 1500
+BITS_STORED = 12
+
+
+def stored_values(result: Result, grid: Grid) -> NDArray[np.uint16]:
+    """(Z, Y, X) stored values of the slices, burnt-in words included."""
+    probability = any_bone(result.reconstruction.bones)
+    values = np.rint(probability * CERTAIN).astype("<u2")
+    values[:, burnt_in(grid.shape[1], grid.shape[2])] = LETTERING
+    return values
+
+
+def slices(result: Result, grid: Grid) -> list[Dataset]:
+    """The slices of the model volume, in the order of k, instance numbers from 1."""
+    values = stored_values(result, grid)
+    template = _template(result, grid)
+    positions = [grid.image_position_patient(k) for k in range(grid.shape[0])]
+    made = []
+    for k, position in enumerate(positions):
+        ds = Dataset()
+        ds.update(template)
+        result.heading.put_on(ds)
+        uid = result.uid("model volume slice", k)
+        ds.file_meta = file_meta(CTImageStorage, uid)
+        ds.SOPInstanceUID = uid
+        ds.InstanceNumber = k + 1
+        ds.ImagePositionPatient = [decimal(value) for value in position]
+        ds.add_new("PixelData", "OW", values[k].tobytes())
+        made.append(ds)
+    return made
+
+
+def _template(result: Result, grid: Grid) -> Dataset:
+    ds = Dataset()
+    put_general_modules(ds, result, ObjectKind.MODEL_VOLUME)
+    ds.SOPClassUID = CTImageStorage
+    ds.Modality = "CT"
+    ds.PatientPosition = ""
+    _put_image_plane(ds, grid)
+    _put_image_pixel(ds, grid)
+    _put_meaning(ds, result)
+    return ds
+
+
+def _put_image_plane(ds: Dataset, grid: Grid) -> None:
+    """Source: PS3.3 C.7.6.2."""
+    between_slices, between_rows, between_columns = grid.spacing
+    ds.ImageOrientationPatient = [decimal(value) for value in grid.image_orientation_patient]
+    ds.PixelSpacing = [decimal(between_rows), decimal(between_columns)]
+    ds.SliceThickness = decimal(between_slices)
+    ds.SpacingBetweenSlices = decimal(between_slices)
+
+
+def _put_image_pixel(ds: Dataset, grid: Grid) -> None:
+    """Source: PS3.3 C.7.6.3, C.8.2.1."""
+    ds.SamplesPerPixel = 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.Rows, ds.Columns = grid.shape[1], grid.shape[2]
+    ds.BitsAllocated = 16
+    ds.BitsStored = BITS_STORED
+    ds.HighBit = BITS_STORED - 1
+    ds.PixelRepresentation = 0
+    ds.RescaleIntercept = 0
+    ds.RescaleSlope = 1
+    ds.RescaleType = "US"
+    ds.WindowCenter = CERTAIN // 2
+    ds.WindowWidth = CERTAIN
+    ds.WindowCenterWidthExplanation = "PROBABILITY OF BONE"
+
+
+def _put_meaning(ds: Dataset, result: Result) -> None:
+    """Source: PS3.3 C.7.6.1, C.8.2.1, C.12.4."""
+    request = result.request
+    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    ds.ImageComments = printable(
+        f"{provenance(result, 1024)} Stored value = {CERTAIN} x probability of bone; "
+        f"{LETTERING} = burnt-in words.",
+        10240,
+    )
+    ds.DerivationDescription = provenance(result, 1024)
+    ds.SourceImageSequence = source_images(result)
+    # C.7.6.1: YES would say that the patient and the date can be read in the pixels
+    ds.BurnedInAnnotation = "NO"
+    ds.update(result.heading.lossy)
+    ds.KVP = None
+    ds.AcquisitionNumber = None
+    ds.AnatomicRegionSequence = [
+        region_item(request.region, result.reconstruction.bones[0].code, request.side)
+    ]
+    if request.side is not Side.UNPAIRED:
+        ds.Laterality = str(request.side)
+
+
+def decimal(value: float) -> DSfloat:
+    """`value` as a decimal string of at most 16 characters (PS3.5 6.2, DS)."""
+    return DSfloat(float(value), auto_format=True)
