@@ -201,3 +201,32 @@ class Entry:
     details: Mapping[str, Json]
     previous_sha256: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAttempt:
+    """One try to deliver one object to one destination, appended and never changed."""
+
+    id: int
+    delivery_id: int
+    job_id: int
+    kind: str
+    sop_instance_uid: str
+    sha256: str
+    """Of the bytes that were sent."""
+    destination: str
+    at: datetime
+    state: DeliveryState
+    status: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many rows there are, by state where they have one; a state without rows counts 0."""
+
+    studies: Mapping[StudyState, int]
+    jobs: Mapping[State, int]
+    deliveries: Mapping[DeliveryState, int]
+    instances: int
+    quarantined: int

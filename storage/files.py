@@ -1,0 +1,164 @@
+"""The instance store: what a peer sent, kept under its own digest.
+
+The bytes go to a temporary file in the store's own folder `incoming`, are hashed while they are
+written, synced, and renamed to `ab/cd/<sha256>.dcm`; the folders are synced too, because a rename
+is only durable when its folder is. Identical content is one file. Nothing that a peer sent is
+ever part of a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from storage.errors import StorageFull, StoreUnavailable
+
+CHUNK_BYTES = 1 << 20
+ABANDONED_AFTER = timedelta(hours=1)
+"""Longer than any association may take to send one instance."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KEPT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})\.dcm")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file of the store, on disk for good."""
+
+    path: str
+    """Relative to the store: `ab/cd/<sha256>.dcm`."""
+    sha256: str
+    size_bytes: int
+
+
+def incoming(root: Path) -> Path:
+    """The folder for temporary files, on the same file system as the store; it exists."""
+    with _on_disk():
+        return _folder(root / "incoming")
+
+
+def write(root: Path, chunks: Iterable[bytes]) -> Written:
+    """The bytes of `chunks` survive a power cut; nothing is left if anything goes wrong.
+
+    Raises:
+        StorageFull: no room, or over the quota.
+        StoreUnavailable: the store cannot be written.
+    """
+    folder = incoming(root)
+    with _on_disk():
+        handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
+    temporary = Path(name)
+    digest = hashlib.sha256()
+    size_bytes = 0
+    try:
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                size_bytes += len(chunk)
+                _put(file.fileno(), chunk)
+            with _on_disk():
+                os.fsync(file.fileno())
+        return _keep(root, temporary, digest.hexdigest(), size_bytes)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def adopt(root: Path, temporary: Path) -> Written:
+    """The file `temporary`, on the same file system, now belongs to the store, for good.
+
+    It is gone from its place, also if anything goes wrong.
+
+    Raises:
+        StorageFull: no room, or over the quota.
+        StoreUnavailable: the store cannot be written, or there is no such file.
+    """
+    try:
+        with _on_disk():
+            size_bytes = temporary.stat().st_size
+            with temporary.open("rb+") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+        return _keep(root, temporary, sha256, size_bytes)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def is_intact(root: Path, path: str, sha256: str) -> bool:
+    """True if the file is there and holds the bytes of its digest."""
+    kept = _KEPT.fullmatch(path)
+    if kept is None or kept[3] != sha256:
+        return False
+    try:
+        with (root / path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def sweep(root: Path, now: datetime) -> int:
+    """Temporary files that nobody has written to for an hour are gone; returns how many."""
+    swept = 0
+    limit = (now - ABANDONED_AFTER).timestamp()
+    with _on_disk():
+        for temporary in (root / "incoming").glob("*"):
+            try:
+                if temporary.is_file() and temporary.stat().st_mtime < limit:
+                    temporary.unlink()
+                    swept += 1
+            except FileNotFoundError:
+                continue  # it was finished, or another node swept it
+    return swept
+
+
+def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
+    """Renames over a file of the same digest: what is there may have been damaged since."""
+    path = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.dcm"
+    with _on_disk():
+        final = _folder((root / path).parent) / Path(path).name
+        temporary.replace(final)
+        _sync(final.parent)
+    return Written(path=path, sha256=sha256, size_bytes=size_bytes)
+
+
+def _folder(folder: Path) -> Path:
+    """Makes the folder and those above it; each new name is synced in the folder that holds it."""
+    if not folder.is_dir():
+        _folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync(folder.parent)
+    return folder
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put(handle: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    with _on_disk():
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Only faults of the disk become ours; one that `chunks` raises belongs to the sender."""
+    try:
+        yield
+    except OSError as reason:
+        if reason.errno in _FULL:
+            raise StorageFull(f"the instance store is full: {reason.strerror}") from reason
+        raise StoreUnavailable(f"the instance store: {reason.strerror or reason}") from reason

@@ -1,0 +1,37 @@
+"""Every write. Each takes a `Connection`, and the caller owns the transaction.
+
+Each function takes the chain of its node first, writes its rows and its audit entry, and either
+does all of that or raises before it has changed anything. `node` names the audit chain, `at` is
+the aware time of the event; nobody here asks the clock.
+"""
+
+from storage.ledger.delivering import record_attempt, requeue, resend, settle
+from storage.ledger.jobs import (
+    Opened,
+    advance,
+    claim,
+    ignore_outcome,
+    open_job,
+    store_outcome,
+    withhold,
+)
+from storage.ledger.receiving import Receipt, decide, note, quarantine, receive
+
+__all__ = [
+    "Opened",
+    "Receipt",
+    "advance",
+    "claim",
+    "decide",
+    "ignore_outcome",
+    "note",
+    "open_job",
+    "quarantine",
+    "receive",
+    "record_attempt",
+    "requeue",
+    "resend",
+    "settle",
+    "store_outcome",
+    "withhold",
+]

@@ -1,0 +1,169 @@
+"""What went out: every attempt, the verdict of every destination, and the end of the job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from storage import audit
+from storage.columns import AnyRow
+from storage.errors import NotAllowed, StaleAttempt, UnknownDelivery, UnknownJob
+from storage.ledger.jobs import advance
+from storage.ledger.outcomes import fresh
+from storage.lifecycle import TRANSITIONS, Event, State
+from storage.records import DeliveryState, Json
+from storage.schema import deliveries, delivery_attempts, jobs, results
+
+
+def record_attempt(
+    conn: Connection,
+    node: str,
+    at: datetime,
+    delivery_id: int,
+    *,
+    state: DeliveryState,
+    status: int | None,
+    reason: str,
+    next_attempt_at: datetime | None = None,
+) -> None:
+    """The attempt is a row for good, and the delivery stands where the attempt left it.
+
+    A delivery that is no longer PENDING keeps its state: another node was faster.
+
+    Raises:
+        UnknownDelivery: there is no such delivery.
+    """
+    audit.lock(conn, node)
+    row = _delivery(conn, delivery_id)
+    attempt: dict[str, Json] = {"state": str(state), "status": status, "reason": reason}
+    sent = insert(delivery_attempts).values(delivery_id=delivery_id, at=at, sha256=row.sha256)
+    conn.execute(sent.values(attempt))
+    pending = (deliveries.c.id == delivery_id) & (deliveries.c.state == DeliveryState.PENDING)
+    is_acknowledged = state is DeliveryState.ACKNOWLEDGED
+    conn.execute(
+        update(deliveries)
+        .where(pending)
+        .values(
+            **attempt,
+            tries=deliveries.c.tries + 1,
+            next_attempt_at=at if next_attempt_at is None else next_attempt_at,
+            acknowledged_at=at if is_acknowledged else None,
+        )
+    )
+    audit.append(
+        conn,
+        node,
+        at,
+        "delivery.retry_due" if state is DeliveryState.PENDING else f"delivery.{state.lower()}",
+        study_instance_uid=row.study_instance_uid,
+        job_id=row.job_id,
+        details=attempt
+        | {
+            "status": None if status is None else f"0x{status:04X}",
+            "destination": row.destination,
+            "kind": row.kind,
+            "sop_instance_uid": row.sop_instance_uid,
+            "sha256": row.sha256,
+        },
+    )
+
+
+def settle(conn: Connection, node: str, job_id: int, attempt: int, at: datetime) -> State:
+    """A job with nothing left to send is DELIVERED, or FAILED where an object was refused.
+
+    Any other job stays as it is; returns where it stands.
+
+    Raises:
+        StaleAttempt: the job is being delivered under another attempt.
+        UnknownJob: there is no such job.
+    """
+    audit.lock(conn, node)
+    job = _locked(conn, job_id)
+    state = State(job.state)
+    if state is not State.DELIVERING:
+        return state
+    if job.attempt != attempt:
+        raise StaleAttempt(f"job {job_id} is delivered under {job.attempt}, not {attempt}")
+    current = conn.execute(
+        select(deliveries.c.state, deliveries.c.destination, deliveries.c.status, results.c.kind)
+        .join(results, results.c.id == deliveries.c.result_id)
+        .where(deliveries.c.job_id == job_id, results.c.is_current)
+        .order_by(deliveries.c.id)
+    ).all()
+    if any(row.state == DeliveryState.PENDING for row in current):
+        return state
+    refused = [row for row in current if row.state == DeliveryState.REFUSED]
+    event = Event.GAVE_UP if refused else Event.ACKNOWLEDGED
+    reason = "; ".join(_refusal(row) for row in refused)
+    if not current:
+        reason = "nothing was to be sent: no results, or no destinations"
+    return advance(conn, node, job_id, attempt, state, event, at, reason=reason)
+
+
+def resend(conn: Connection, node: str, job_id: int, at: datetime) -> State:
+    """The objects of a finished job go out again under the same UIDs.
+
+    All of them where the job was DELIVERED, those not acknowledged where it FAILED.
+
+    Raises:
+        NotAllowed: the job is not finished, or has no results.
+        UnknownJob: there is no such job.
+    """
+    audit.lock(conn, node)
+    job = _locked(conn, job_id)
+    state = State(job.state)
+    if (state, Event.RESENT) not in TRANSITIONS:
+        raise NotAllowed(f"job {job_id} is {state}: there is nothing to send again")
+    current = select(results.c.id).where(results.c.job_id == job_id, results.c.is_current)
+    if conn.execute(current.limit(1)).first() is None:
+        raise NotAllowed(f"job {job_id} has no results to send: requeue it")
+    again = update(deliveries).where(deliveries.c.result_id.in_(current))
+    if state is State.FAILED:
+        again = again.where(deliveries.c.state != DeliveryState.ACKNOWLEDGED)
+    conn.execute(again.values(fresh(at)))
+    return advance(conn, node, job_id, job.attempt, state, Event.RESENT, at)
+
+
+def requeue(conn: Connection, node: str, job_id: int, at: datetime) -> State:
+    """A FAILED or WITHHELD job waits for an engine again, with its failures forgotten.
+
+    Raises:
+        NotAllowed: the job is neither.
+        UnknownJob: there is no such job.
+    """
+    audit.lock(conn, node)
+    job = _locked(conn, job_id)
+    return advance(conn, node, job_id, job.attempt, State(job.state), Event.REQUEUED, at)
+
+
+def _locked(conn: Connection, job_id: int) -> AnyRow:
+    wanted = select(jobs.c.state, jobs.c.attempt).where(jobs.c.id == job_id).with_for_update()
+    row = conn.execute(wanted).one_or_none()
+    if row is None:
+        raise UnknownJob(f"there is no job {job_id}")
+    return row
+
+
+def _delivery(conn: Connection, delivery_id: int) -> AnyRow:
+    row = conn.execute(
+        select(
+            deliveries.c.job_id,
+            deliveries.c.destination,
+            results.c.kind,
+            results.c.sop_instance_uid,
+            results.c.sha256,
+            jobs.c.study_instance_uid,
+        )
+        .join(results, results.c.id == deliveries.c.result_id)
+        .join(jobs, jobs.c.id == deliveries.c.job_id)
+        .where(deliveries.c.id == delivery_id)
+    ).one_or_none()
+    if row is None:
+        raise UnknownDelivery(f"there is no delivery {delivery_id}")
+    return row
+
+
+def _refusal(row: AnyRow) -> str:
+    status = "no answer" if row.status is None else f"0x{row.status:04X}"
+    return f"{row.destination} refused the {row.kind}: {status}"
