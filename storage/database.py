@@ -124,6 +124,12 @@ def is_current(engine: Engine) -> bool:
     return set(found) == set(scripts.get_heads())
 
 
+def is_empty(engine: Engine) -> bool:
+    """True if no revision was ever applied."""
+    with reading(engine) as conn:
+        return not MigrationContext.configure(conn).get_current_heads()
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", "storage:migrations")

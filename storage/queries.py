@@ -67,6 +67,27 @@ def instance_by_uid(conn: Connection, sop_instance_uid: str) -> Instance | None:
     return None if row is None else rows.instance(row)
 
 
+def job_instances(conn: Connection, job_id: int) -> tuple[Instance, ...]:
+    """The inputs of the job, in its own order."""
+    wanted = (
+        select(schema.instances)
+        .join(
+            schema.job_instances,
+            schema.job_instances.c.sop_instance_uid == schema.instances.c.sop_instance_uid,
+        )
+        .where(schema.job_instances.c.job_id == job_id)
+        .order_by(schema.job_instances.c.position)
+    )
+    return tuple(rows.instance(row) for row in conn.execute(wanted))
+
+
+def open_transfers(conn: Connection, study_instance_uid: str) -> int:
+    """How many associations have sent of the study and are still open, at any node."""
+    of_study = schema.transfers.c.study_instance_uid == study_instance_uid
+    wanted = select(func.count()).select_from(schema.transfers).where(of_study)
+    return conn.execute(wanted).scalar_one()
+
+
 def quarantined(conn: Connection, limit: int = 50) -> tuple[Quarantined, ...]:
     """What was refused, the newest first."""
     wanted = select(schema.quarantine).order_by(schema.quarantine.c.id.desc()).limit(limit)
@@ -147,9 +168,9 @@ def deliveries(conn: Connection, job_id: int) -> tuple[Delivery, ...]:
 
 
 def due_deliveries(
-    conn: Connection, destination: str, at: datetime, limit: int = 100
+    conn: Connection, node: str, destination: str, at: datetime, limit: int = 100
 ) -> tuple[Delivery, ...]:
-    """What this destination should be sent now, by the priority of the job, then number."""
+    """What `node`, whose files they are, should send now: by the job's priority, then number."""
     wanted = (
         _deliveries()
         .join(schema.jobs, schema.jobs.c.id == schema.deliveries.c.job_id)
@@ -158,6 +179,7 @@ def due_deliveries(
             schema.deliveries.c.destination == destination,
             schema.deliveries.c.next_attempt_at <= at,
             schema.jobs.c.state == State.DELIVERING,
+            schema.jobs.c.claimed_by == node,
         )
         .order_by(schema.jobs.c.priority, schema.deliveries.c.id)
         .limit(limit)

@@ -82,6 +82,8 @@ class Study:
     revision: int
     """Raised by every new instance: a decision on an older revision is stale."""
     reasons: tuple[str, ...]
+    pacs_count: int | None = None
+    """How many instances the PACS counted at this revision; None where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Job:
     algorithm: Mapping[str, Json]
     assumptions: tuple[Json, ...]
     figures: tuple[Json, ...]
+    claimed_by: str = ""
+    """The node of the last attempt: it has the files; empty before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,8 @@ class Delivery:
     reason: str
     next_attempt_at: datetime
     acknowledged_at: datetime | None
+    pending_since: datetime
+    """When it was made, or last requeued: giving up counts from here."""
 
 
 @dataclass(frozen=True, slots=True)

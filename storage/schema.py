@@ -69,6 +69,7 @@ studies = Table(
     _at("last_received_at"),
     Column("revision", Integer, nullable=False),
     Column("reasons", JSON, nullable=False),
+    Column("pacs_count", Integer),
     _length("study_instance_uid", 1, 64),
     _one_of("state", StudyState),
     _not_negative("revision"),
@@ -105,6 +106,17 @@ instances = Table(
     _length("called_ae_title", 0, 16),
     _not_negative("size_bytes"),
     Index(None, "study_instance_uid", "received_at"),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    _words("node"),
+    _words("association"),
+    Column("study_instance_uid", ForeignKey(studies.c.study_instance_uid), nullable=False),
+    _at("opened_at"),
+    PrimaryKeyConstraint("node", "association", "study_instance_uid"),
+    Index(None, "study_instance_uid"),
 )
 
 quarantine = Table(
@@ -168,6 +180,7 @@ jobs = Table(
     _at("changed_at"),
     _at("next_attempt_at"),
     Column("deadline_at", Moment),
+    _words("claimed_by"),
     _words("reason"),
     Column("supersedes", ForeignKey("jobs.id")),
     Column("algorithm", JSON, nullable=False),
@@ -239,6 +252,7 @@ deliveries = Table(
     Column("tries", Integer, nullable=False),
     Column("status", Integer),
     _words("reason"),
+    _at("pending_since"),
     _at("next_attempt_at"),
     Column("acknowledged_at", Moment),
     UniqueConstraint("job_id", "sop_instance_uid", "destination"),

@@ -5,7 +5,7 @@ does all of that or raises before it has changed anything. `node` names the audi
 the aware time of the event; nobody here asks the clock.
 """
 
-from storage.ledger.delivering import record_attempt, requeue, resend, settle
+from storage.ledger.delivering import postpone, record_attempt, requeue, resend, settle
 from storage.ledger.jobs import (
     Opened,
     advance,
@@ -16,16 +16,21 @@ from storage.ledger.jobs import (
     withhold,
 )
 from storage.ledger.receiving import Receipt, decide, note, quarantine, receive
+from storage.ledger.waiting import close_transfers, count_study, open_transfer
 
 __all__ = [
     "Opened",
     "Receipt",
     "advance",
     "claim",
+    "close_transfers",
+    "count_study",
     "decide",
     "ignore_outcome",
     "note",
     "open_job",
+    "open_transfer",
+    "postpone",
     "quarantine",
     "receive",
     "record_attempt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
@@ -65,6 +66,50 @@ def record_attempt(
             "kind": row.kind,
             "sop_instance_uid": row.sop_instance_uid,
             "sha256": row.sha256,
+        },
+    )
+
+
+def postpone(
+    conn: Connection,
+    node: str,
+    at: datetime,
+    delivery_ids: Sequence[int],
+    *,
+    reason: str,
+    next_attempt_at: datetime | None,
+) -> None:
+    """Deliveries of one job, for which no association could be had, wait; with None they end.
+
+    One attempt and one audit entry stand for all of them: nothing was sent.
+
+    Raises:
+        UnknownDelivery: the first of them does not exist.
+    """
+    audit.lock(conn, node)
+    first = _delivery(conn, delivery_ids[0])
+    state = DeliveryState.REFUSED if next_attempt_at is None else DeliveryState.PENDING
+    attempt: dict[str, Json] = {"state": str(state), "status": None, "reason": reason}
+    sent = insert(delivery_attempts).values(delivery_id=delivery_ids[0], at=at, sha256=first.sha256)
+    conn.execute(sent.values(attempt))
+    pending = deliveries.c.id.in_(delivery_ids) & (deliveries.c.state == DeliveryState.PENDING)
+    later = at if next_attempt_at is None else next_attempt_at
+    tries = deliveries.c.tries + 1
+    conn.execute(
+        update(deliveries).where(pending).values(**attempt, tries=tries, next_attempt_at=later)
+    )
+    audit.append(
+        conn,
+        node,
+        at,
+        "delivery.unreachable" if next_attempt_at else "delivery.refused",
+        study_instance_uid=first.study_instance_uid,
+        job_id=first.job_id,
+        details={
+            "destination": first.destination,
+            "objects": len(delivery_ids),
+            "reason": reason,
+            "next_attempt_at": None if next_attempt_at is None else next_attempt_at.isoformat(),
         },
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -98,6 +98,7 @@ def claim(
             at,
             attempt=attempt + 1,
             deadline_at=deadline_at,
+            claimed_by=node,
         )
     except StaleAttempt:
         return None
@@ -147,11 +148,13 @@ def store_outcome(
     algorithm: Mapping[str, Json],
     assumptions: Sequence[Json],
     figures: Sequence[Json],
+    takes: Mapping[str, Collection[str]] | None = None,
 ) -> State:
     """The job delivers: its results stand, and every one is PENDING for every destination.
 
     What an earlier attempt wrote under the same UID with the same bytes and a destination has
     acknowledged stays acknowledged; what the earlier attempt alone wrote is no longer sent.
+    `takes` names the kinds of object that a destination takes; one that is not in it takes all.
 
     Raises:
         StaleAttempt: the attempt was outlived: nothing was written, see `ignore_outcome`.
@@ -171,7 +174,7 @@ def store_outcome(
         **made,
         reason="",
     )
-    replace_results(conn, job_id, attempt, at, results)
+    replace_results(conn, job_id, attempt, at, results, takes or {})
     return state
 
 
@@ -310,6 +313,7 @@ def _new_row(new: NewJob, at: datetime, supersedes: int | None) -> dict[str, Any
         "opened_at": at,
         "changed_at": at,
         "next_attempt_at": at,
+        "claimed_by": "",
         "reason": "",
         "supersedes": supersedes,
         "algorithm": {},

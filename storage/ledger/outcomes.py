@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -26,15 +26,24 @@ def fresh(at: datetime) -> dict[str, Any]:
         "tries": 0,
         "status": None,
         "reason": "",
+        "pending_since": at,
         "next_attempt_at": at,
         "acknowledged_at": None,
     }
 
 
 def replace_results(
-    conn: Connection, job_id: int, attempt: int, at: datetime, written: Sequence[NewResult]
+    conn: Connection,
+    job_id: int,
+    attempt: int,
+    at: datetime,
+    written: Sequence[NewResult],
+    takes: Mapping[str, Collection[str]],
 ) -> None:
-    """The current results of the job are those that this attempt wrote, to be delivered."""
+    """The current results of the job are those that this attempt wrote, to be delivered.
+
+    `takes` names the kinds that a destination takes; one that is not in it takes all.
+    """
     destinations = conn.execute(select(jobs.c.destinations).where(jobs.c.id == job_id)).scalar_one()
     known = {
         row.sop_instance_uid: row
@@ -52,6 +61,8 @@ def replace_results(
             conn.execute(update(results).where(results.c.id == result_id).values(row))
         is_same = earlier is not None and earlier.sha256 == result.sha256
         for destination in destinations:
+            if result.kind not in takes.get(destination, (result.kind,)):
+                continue
             _deliver(conn, job_id, result_id, result.sop_instance_uid, destination, at, is_same)
 
 

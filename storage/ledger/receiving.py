@@ -170,5 +170,6 @@ def _touch_study(conn: Connection, instance: Instance) -> None:
                 last_received_at=at,
                 revision=studies.c.revision + 1,
                 reasons=[],
+                pacs_count=None,
             )
         )

@@ -31,6 +31,7 @@ def upgrade() -> None:
     _results()
     _deliveries()
     _delivery_attempts()
+    _transfers()
     for table in APPEND_ONLY:
         _forbid_changes(table)
 
@@ -57,6 +58,25 @@ def _forbid_changes(table: str) -> None:
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_append_only()"
         )
+
+
+def _transfers() -> None:
+    op.create_table(
+        "transfers",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("association", sa.Text(), nullable=False),
+        sa.Column("study_instance_uid", sa.Text(), nullable=False),
+        sa.Column("opened_at", MOMENT, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_instance_uid"],
+            ["studies.study_instance_uid"],
+            name=op.f("fk_transfers_study_instance_uid"),
+        ),
+        sa.PrimaryKeyConstraint(
+            "node", "association", "study_instance_uid", name=op.f("pk_transfers")
+        ),
+    )
+    op.create_index(op.f("ix_transfers_study_instance_uid"), "transfers", ["study_instance_uid"])
 
 
 def _chains() -> None:
@@ -129,6 +149,7 @@ def _studies() -> None:
         sa.Column("last_received_at", MOMENT, nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("pacs_count", sa.Integer(), nullable=True),
         sa.CheckConstraint(
             "state IN ('WAITING', 'ROUTED', 'DECLINED')", name=op.f("ck_studies_state")
         ),
@@ -249,6 +270,7 @@ def _jobs() -> None:
         sa.Column("changed_at", MOMENT, nullable=False),
         sa.Column("next_attempt_at", MOMENT, nullable=False),
         sa.Column("deadline_at", MOMENT, nullable=True),
+        sa.Column("claimed_by", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("supersedes", NUMBER, nullable=True),
         sa.Column("algorithm", sa.JSON(), nullable=False),
@@ -352,6 +374,7 @@ def _deliveries() -> None:
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("pending_since", MOMENT, nullable=False),
         sa.Column("next_attempt_at", MOMENT, nullable=False),
         sa.Column("acknowledged_at", MOMENT, nullable=True),
         sa.CheckConstraint(
