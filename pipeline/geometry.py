@@ -20,6 +20,7 @@ from pipeline.headers import ANGLES, Findings, Header, read_header
 from pipeline.types import Assume, Assumption, Float, View, ViewName
 
 __all__ = [
+    "MAX_DEVIATION_DEG",
     "Placed",
     "binned",
     "camera",
