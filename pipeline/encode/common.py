@@ -152,7 +152,7 @@ def series_description(result: Result) -> str:
 def provenance(result: Result, limit: int) -> str:
     """One sentence on what the object is, what made it, and what had to be assumed."""
     algorithm = result.reconstruction.algorithm
-    views = ", ".join(str(radiograph.view.name) for radiograph in result.radiographs)
+    views = ", ".join(sorted(str(radiograph.view.name) for radiograph in result.radiographs))
     text = f"{WARNING}. Shape estimated by {algorithm.name} {algorithm.version} from "
     text += f"{len(result.radiographs)} radiograph(s) ({views})."
     assumed = "; ".join(_assumed(assumption) for assumption in assumptions(result))
@@ -163,8 +163,10 @@ def provenance(result: Result, limit: int) -> str:
 
 def assumptions(result: Result) -> tuple[Assumption, ...]:
     """What was assumed for the reconstruction or for a radiograph, each once, in order."""
-    own = [assumption for radiograph in result.radiographs for assumption in radiograph.assumptions]
-    return tuple(dict.fromkeys([*result.reconstruction.assumptions, *own]))
+    of_images = [
+        one for radiograph in ordered(result.radiographs) for one in radiograph.assumptions
+    ]
+    return tuple(dict.fromkeys([*result.reconstruction.assumptions, *of_images]))
 
 
 def _assumed(assumption: Assumption) -> str:

@@ -7,6 +7,7 @@ another program would set differently, comes back to the PACS as the PACS knows 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from pipeline.encode.codes import ACQUISITION_EQUIPMENT, code_item
-from pipeline.errors import StudyError
+from pipeline.errors import PipelineError, StudyError
 from pipeline.types import Source
 
 REQUIRED = (
@@ -77,13 +78,13 @@ EQUIPMENT = (
 )
 
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-IDENTITY = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
 READ = (*REQUIRED, *OPTIONAL, *EQUIPMENT, *LOSSY, "StudyInstanceUID", "SOPInstanceUID")
 
 TEXT_VRS = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"}
     | {"UR", "UT"}
 )
+UNPARSABLE = (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, struct.error)
 LOSSY_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 
 
@@ -105,11 +106,7 @@ class Heading:
         """`ds` has the patient and the study of the sources, and their devices."""
         ds.update(self.patient_and_study)
         ds.ContributingEquipmentSequence = list(self.equipment)
-        charset = _encodings(self.patient_and_study)
-        # pydicom decodes and encodes again what is raw, unless the encoding is declared unchanged
-        ds.set_original_encoding(False, True, charset)
-        for item in self.equipment:
-            item.set_original_encoding(False, True, charset)
+        _declare_unchanged(ds, _encodings(self.patient_and_study))
 
 
 def read_heading(sources: Iterable[Source]) -> Heading:
@@ -121,32 +118,40 @@ def read_heading(sources: Iterable[Source]) -> Heading:
     headers = [_header(source) for source in sorted(sources, key=lambda s: s.sop_instance_uid)]
     if not headers:
         raise StudyError("A result needs at least one source instance")
-    identities = {_identity(header) for header in headers}
-    uids = ", ".join(_text(header, "SOPInstanceUID") for header in headers)
-    for index, keyword in enumerate(IDENTITY):
-        if len({identity[index] for identity in identities}) > 1:
-            raise StudyError(f"The sources have more than one {keyword}: instances {uids}")
-    study_instance_uid = _text(headers[0], "StudyInstanceUID")
-    if not study_instance_uid:
-        raise StudyError(f"The sources have no StudyInstanceUID: instances {uids}")
-    lossy = _lossy(headers)
-    equipment = _equipment(headers)
+    _refuse_two_patients(headers)
     return Heading(
-        study_instance_uid=study_instance_uid,
+        study_instance_uid=_text(headers[0], "StudyInstanceUID"),
         patient_and_study=_patient_and_study(headers[0]),
-        equipment=equipment,
-        lossy=lossy,
+        equipment=_equipment(headers),
+        lossy=_lossy(headers),
         timezone_offset=_text(headers[0], "TimezoneOffsetFromUTC"),
     )
 
 
 def _header(source: Source) -> Dataset:
     try:
-        return dcmread(source.path, stop_before_pixels=True, specific_tags=list(READ))
-    except (InvalidDicomError, OSError, EOFError) as error:
+        header = dcmread(source.path, stop_before_pixels=True, specific_tags=list(READ))
+    except UNPARSABLE as error:
         raise StudyError(
             f"Instance {source.sop_instance_uid} cannot be read: {type(error).__name__}"
         ) from error
+    if _text(header, "SOPInstanceUID") != source.sop_instance_uid:
+        raise PipelineError(f"The file of {source.sop_instance_uid} holds another instance")
+    return header
+
+
+def _refuse_two_patients(headers: list[Dataset]) -> None:
+    """All headers are of one patient and one study; an issuer may be missing here and there."""
+    uids = ", ".join(_text(header, "SOPInstanceUID") for header in headers)
+    patients = {_text(header, "PatientID") for header in headers}
+    issuers = {_text(header, "IssuerOfPatientID") for header in headers} - {""}
+    studies = {_text(header, "StudyInstanceUID") for header in headers}
+    if len(patients) > 1 or len(issuers) > 1:
+        raise StudyError(f"The sources are of more than one patient: instances {uids}")
+    if len(studies) > 1:
+        raise StudyError(f"The sources are of more than one study: instances {uids}")
+    if studies == {""}:
+        raise StudyError(f"The sources have no StudyInstanceUID: instances {uids}")
 
 
 def _patient_and_study(header: Dataset) -> Dataset:
@@ -155,10 +160,6 @@ def _patient_and_study(header: Dataset) -> Dataset:
         if keyword not in kept:
             setattr(kept, keyword, "")
     return kept
-
-
-def _identity(header: Dataset) -> tuple[str, ...]:
-    return tuple(_text(header, keyword) for keyword in IDENTITY)
 
 
 def _raw(header: Dataset, tag: BaseTag) -> bytes | None:
@@ -181,6 +182,16 @@ def _text(header: Dataset, keyword: str) -> str:
     if raw is None:
         return str(header[tag].value or "").strip()
     return raw.decode("latin-1").strip(" \0")
+
+
+def _declare_unchanged(ds: Dataset, encodings: str | list[str]) -> None:
+    """Raw text in `ds` and its items is in `encodings`; without this pydicom writes it anew."""
+    ds.set_original_encoding(False, True, encodings)
+    for tag in ds.keys():  # noqa: SIM118 - iterating over a Dataset decodes what is raw
+        element = ds.get_item(tag)
+        if element is not None and element.VR == "SQ":
+            for item in element.value or []:
+                _declare_unchanged(item, encodings)
 
 
 def _encodings(ds: Dataset) -> str | list[str]:

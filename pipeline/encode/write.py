@@ -15,6 +15,7 @@ from pipeline.encode.segmentation import segmentation
 from pipeline.encode.sources import read_heading
 from pipeline.encode.surface_segmentation import surface_segmentation
 from pipeline.encode.volume import slices
+from pipeline.errors import PipelineError
 from pipeline.types import ObjectKind, Radiograph, Reconstruction, Request, ResultObject
 
 
@@ -31,6 +32,10 @@ def write(
         StudyError: the sources cannot be read, or contradict each other.
         PipelineError: the reconstruction cannot be said in DICOM.
     """
+    sources = {source.sop_instance_uid for source in request.sources}
+    for radiograph in radiographs:
+        if radiograph.sop_instance_uid not in sources:
+            raise PipelineError(f"{radiograph.sop_instance_uid} is not a source of the request")
     result = Result(reconstruction, radiographs, request, read_heading(request.sources))
     return _durable(_objects(result), request.folder)
 

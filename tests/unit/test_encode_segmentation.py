@@ -1,0 +1,201 @@
+"""The segmentation: exactly the voxels of each bone, and references that a viewer can follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from pipeline.encode.write import write
+from pipeline.types import Algorithm, Assumption, Bone, ObjectKind, Side
+from tests.factories import two_views
+from tests.results import TIBIA, affine, box, centres, radiographs, reconstruction, request, turned
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+ALL = tuple(ObjectKind)
+ALONE = (ObjectKind.SEGMENTATION,)
+LEFT_HANDED = np.diag([-1.0, 1.0, 1.0])
+SHAPE = (20, 24, 28)
+
+Points = set[tuple[float, float, float]]
+
+
+def _segmentation(folder: Path, *bones: Bone, **changes: Any) -> Dataset:
+    engine = {key: changes.pop(key) for key in ("algorithm", "assumptions") if key in changes}
+    written = write(reconstruction(*bones, **engine), radiographs(), request(folder, **changes))
+    (path,) = (one.path for one in written if one.kind is ObjectKind.SEGMENTATION)
+    return dcmread(path)
+
+
+def _rounded(points: np.ndarray[Any, Any]) -> Points:
+    return {(x, y, z) for x, y, z in (np.round(points, 3) + 0.0).reshape(-1, 3).tolist()}
+
+
+def _points(ds: Dataset, number: int) -> Points:
+    """LPS mm of the voxels of a segment, frame by frame (PS3.3 C.7.6.16.2.3, C.7.6.2.1.1)."""
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    rows, columns = (float(v) for v in shared.PixelMeasuresSequence[0].PixelSpacing)
+    frames = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+    points: Points = set()
+    for frame, group in zip(frames, ds.PerFrameFunctionalGroupsSequence, strict=True):
+        owner = group if "SegmentIdentificationSequence" in group else shared
+        if owner.SegmentIdentificationSequence[0].ReferencedSegmentNumber != number:
+            continue
+        corner = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        j, i = np.nonzero(frame)
+        places = (
+            corner + np.outer(i * columns, orientation[:3]) + np.outer(j * rows, orientation[3:])
+        )
+        points |= _rounded(places)
+    return points
+
+
+@pytest.mark.parametrize("kinds", [ALL, ALONE], ids=["with volume", "alone"])
+@pytest.mark.parametrize(
+    "turn", [np.eye(3), turned(25), LEFT_HANDED], ids=["axial", "oblique", "left"]
+)
+def test_the_voxels_of_a_bone_are_read_back_where_they_were(
+    tmp_path: Path, turn: np.ndarray[Any, Any], kinds: tuple[ObjectKind, ...]
+) -> None:
+    matrix = affine(SHAPE, turn=turn)
+    bone = box(patient_from_index=matrix)
+
+    ds = _segmentation(tmp_path, bone, kinds=kinds)
+
+    assert (ds.SOPClassUID, ds.SegmentationType) == (SEGMENTATION, "BINARY")
+    expected = _rounded(centres(matrix, SHAPE)[bone.probability.array > 0.5])
+    assert len(expected) > 100
+    assert _points(ds, 1) == expected
+
+
+def test_many_bones_are_segments_of_their_own_even_where_they_overlap(tmp_path: Path) -> None:
+    bones = [box(f"Bone{n}", centre=(2.0 * n, 0, 0), code=TIBIA) for n in range(-2, 3)]
+
+    ds = _segmentation(tmp_path, *bones)
+
+    assert [item.SegmentNumber for item in ds.SegmentSequence] == [1, 2, 3, 4, 5]
+    assert ds.SegmentsOverlap == "YES"
+    for number, bone in enumerate(bones, 1):
+        inside = bone.probability.array > 0.5
+        assert _points(ds, number) == _rounded(centres(affine(SHAPE), SHAPE)[inside])
+
+
+def test_a_segment_names_its_bone_its_region_and_its_side(tmp_path: Path) -> None:
+    bones = [
+        box("Femur", side=Side.LEFT),
+        box("Tibia", code=TIBIA, side=Side.RIGHT),
+        box("Sacrum", side=Side.UNPAIRED),
+    ]
+
+    ds = _segmentation(tmp_path, *bones)
+
+    labels = [item.SegmentLabel for item in ds.SegmentSequence]
+    assert labels == ["Femur L", "Tibia R", "Sacrum"]
+    for item, code, side in zip(
+        ds.SegmentSequence,
+        ["71341001", "12611008", "71341001"],
+        [["7771000"], ["24028007"], []],
+        strict=True,
+    ):
+        kind, region = item.SegmentedPropertyTypeCodeSequence[0], item.AnatomicRegionSequence[0]
+        assert item.SegmentedPropertyCategoryCodeSequence[0].CodeValue == "91723000"
+        assert (kind.CodeValue, kind.CodingSchemeDesignator) == (code, "SCT")
+        assert region.CodeValue == "29836001"
+        modifiers = kind.get("SegmentedPropertyTypeModifierCodeSequence", [])
+        assert [m.CodeValue for m in modifiers] == side
+        modifiers = region.get("AnatomicRegionModifierSequence", [])
+        assert [m.CodeValue for m in modifiers] == side
+
+
+def test_an_unknown_region_falls_back_on_the_bone(tmp_path: Path) -> None:
+    ds = _segmentation(tmp_path, region="left little finger of the moon")
+
+    assert ds.SegmentSequence[0].AnatomicRegionSequence[0].CodeValue == "71341001"
+
+
+@pytest.mark.parametrize(
+    ("digest", "family"), [("", "123104"), ("ab" * 32, "123110")], ids=["hull", "network"]
+)
+def test_a_segment_names_the_algorithm_with_its_parameters(
+    tmp_path: Path, digest: str, family: str
+) -> None:
+    engine = Algorithm("Test engine", "2.1", digest, (("grid", "128"), ("cut", "0.5")))
+
+    ds = _segmentation(tmp_path, algorithm=engine)
+
+    segment = ds.SegmentSequence[0]
+    item = segment.SegmentationAlgorithmIdentificationSequence[0]
+    assert (segment.SegmentAlgorithmType, segment.SegmentAlgorithmName) == (
+        "AUTOMATIC",
+        "Test engine",
+    )
+    assert (item.AlgorithmName, item.AlgorithmVersion) == ("Test engine", "2.1")
+    assert item.AlgorithmFamilyCodeSequence[0].CodeValue == family
+    assert item.AlgorithmParameters.startswith("cut=0.5,grid=128")
+    assert digest in item.AlgorithmParameters
+
+
+def test_the_segmentation_says_that_it_is_a_model_from_radiographs(tmp_path: Path) -> None:
+    assumed = (Assumption("pixel spacing", 0.2, "mm", "absent"),)
+
+    ds = _segmentation(tmp_path, assumptions=assumed)
+
+    assert ds.ContentLabel == "RADIOGRAPH_MODEL"
+    assert ds.ContentDescription == "MODEL FROM RADIOGRAPHS - NOT A CT, SCALE OR VIEW ASSUMED"
+    assert "pixel spacing 0.2 mm" in ds.SegmentSequence[0].SegmentDescription
+
+
+def test_the_volume_is_the_only_referenced_series_and_all_of_it(tmp_path: Path) -> None:
+    wanted = request(tmp_path)
+
+    written = write(reconstruction(), radiographs(), wanted)
+
+    ds = dcmread(written[-2].path)
+    (series,) = ds.ReferencedSeriesSequence  # a second item keeps OHIF 3.12 loading for ever
+    slices = [dcmread(one.path) for one in written if one.kind is ObjectKind.MODEL_VOLUME]
+    assert {series.SeriesInstanceUID} == {one.SeriesInstanceUID for one in slices}
+    referenced = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
+    assert referenced == {one.SOPInstanceUID for one in slices}
+    assert ds.FrameOfReferenceUID == slices[0].FrameOfReferenceUID
+
+
+def test_every_frame_refers_to_the_slice_at_its_place(tmp_path: Path) -> None:
+    written = write(reconstruction(), radiographs(), request(tmp_path))
+
+    place = {}
+    for one in written[:-2]:
+        slice_ = dcmread(one.path)
+        place[slice_.SOPInstanceUID] = list(slice_.ImagePositionPatient)
+    for group in dcmread(written[-2].path).PerFrameFunctionalGroupsSequence:
+        (source,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert place[source.ReferencedSOPInstanceUID] == list(
+            group.PlanePositionSequence[0].ImagePositionPatient
+        )
+
+
+@pytest.mark.parametrize("kinds", [ALL, ALONE], ids=["with volume", "alone"])
+def test_the_radiographs_are_the_source_images(
+    tmp_path: Path, kinds: tuple[ObjectKind, ...]
+) -> None:
+    ds = _segmentation(tmp_path, kinds=kinds)
+
+    sources = {item.ReferencedSOPInstanceUID for item in ds.SourceImageSequence}
+    assert sources == {image.SOPInstanceUID for image in two_views()}
+
+
+def test_alone_the_segmentation_refers_to_no_slice_that_was_not_written(tmp_path: Path) -> None:
+    ds = _segmentation(tmp_path, kinds=ALONE)
+
+    known = {str(image.SOPInstanceUID) for image in two_views()}
+    referenced = {
+        str(element.value)
+        for element in ds.iterall()
+        if element.keyword == "ReferencedSOPInstanceUID"
+    }
+    assert referenced == known
+    series = {item.SeriesInstanceUID for item in ds.ReferencedSeriesSequence}
+    assert series == {image.SeriesInstanceUID for image in two_views()}

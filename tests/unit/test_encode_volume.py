@@ -1,0 +1,202 @@
+"""The model volume: the values and the places that were given, and what it says of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+
+from pipeline.encode.lettering import LETTERS, WARNING, burnt_in
+from pipeline.encode.write import write
+from pipeline.errors import PipelineError
+from pipeline.types import Assumption, Bone, ObjectKind, Reconstruction, Side, Volume
+from tests.factories import Kind, two_views
+from tests.results import TIBIA, affine, box, radiographs, reconstruction, request, turned
+
+GRIDS = {
+    "axial": affine((20, 24, 28)),
+    "oblique": affine((20, 24, 28), turn=turned(25)),
+    "left-handed": affine((20, 24, 28), turn=np.diag([-1.0, 1.0, 1.0])),
+    "thin": affine((20, 24, 28), spacing=(0.333333333, 1 / 7, 0.1)),
+}
+
+
+def _slices(
+    folder: Path, made: Reconstruction, images: list[Dataset] | None = None, **changes: Any
+) -> list[Dataset]:
+    wanted = request(folder, images, kinds=(ObjectKind.MODEL_VOLUME,), **changes)
+    return [dcmread(one.path) for one in write(made, radiographs(images), wanted)]
+
+
+def _affine_of(slices: list[Dataset]) -> NDArray[np.float64]:
+    """(k, j, i, 1) to LPS mm by the equation of PS3.3 C.7.6.2.1.1."""
+    first, last = (np.array(ds.ImagePositionPatient, float) for ds in (slices[0], slices[-1]))
+    orientation = np.array(slices[0].ImageOrientationPatient, float)
+    between_rows, between_columns = (float(value) for value in slices[0].PixelSpacing)
+    matrix = np.eye(4)
+    matrix[:3, 0] = (last - first) / (len(slices) - 1)
+    matrix[:3, 1] = orientation[3:] * between_rows
+    matrix[:3, 2] = orientation[:3] * between_columns
+    matrix[:3, 3] = first
+    return matrix
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_values_and_places_of_the_voxels_are_read_back(tmp_path: Path, name: str) -> None:
+    bone = box(patient_from_index=GRIDS[name])
+
+    slices = _slices(tmp_path, reconstruction(bone))
+
+    values = np.stack([ds.pixel_array for ds in slices])
+    expected = np.rint(bone.probability.array.astype(np.float64) * 1000)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_allclose(_affine_of(slices), GRIDS[name], atol=1e-6)
+    assert {ds.FrameOfReferenceUID for ds in slices} == {slices[0].FrameOfReferenceUID}
+
+
+def test_the_volume_shows_the_most_probable_bone_of_each_voxel(tmp_path: Path) -> None:
+    left = box("Femur", centre=(-5, 0, 0))
+    right = box("Tibia", code=TIBIA, centre=(5, 0, 0))
+
+    slices = _slices(tmp_path, reconstruction(left, right))
+
+    values = np.stack([ds.pixel_array for ds in slices])
+    expected = np.rint(np.maximum(left.probability.array, right.probability.array) * 1000.0)
+    np.testing.assert_array_equal(values, expected)
+
+
+def test_the_slices_say_that_they_are_no_ct(tmp_path: Path) -> None:
+    ds = _slices(tmp_path, reconstruction())[0]
+
+    assert list(ds.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
+    assert ds.SeriesDescription == "MODEL FROM RADIOGRAPHS - NOT A CT: hip R"
+    for text in (ds.ImageComments, ds.DerivationDescription):
+        assert text.startswith("MODEL FROM RADIOGRAPHS - NOT A CT. ")
+        assert "Visual hull 1.0" in text
+    assert "Stored value = 1000 x probability of bone" in ds.ImageComments
+    assert (ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType) == (1, 0, "US")
+
+
+def test_the_window_shows_no_bone_as_black_and_certain_bone_as_white(tmp_path: Path) -> None:
+    ds = _slices(tmp_path, reconstruction())[0]
+
+    assert ds.WindowCenter - ds.WindowWidth / 2 == 0
+    assert ds.WindowCenter + ds.WindowWidth / 2 == 1000
+
+
+def test_the_warning_is_burnt_into_a_corner_with_a_value_that_no_bone_has(tmp_path: Path) -> None:
+    shape = (3, 100, 128)
+    bone = box(shape=shape, extents=(200, 150, 10), patient_from_index=affine(shape))
+
+    slices = _slices(tmp_path, reconstruction(bone))
+
+    for ds in slices:
+        written = ds.pixel_array == 1500
+        assert written.any()
+        assert not written[20:].any()
+        bones = np.rint(bone.probability.array[ds.InstanceNumber - 1] * 1000.0)
+        np.testing.assert_array_equal(ds.pixel_array[~written], bones[~written])
+        assert ds.BurnedInAnnotation == "NO"  # C.7.6.1: no patient and no date in the pixels
+
+
+def test_a_slice_too_small_for_the_warning_has_none(tmp_path: Path) -> None:
+    assert not burnt_in(24, 28).any()
+    assert not burnt_in(512, 40).any()
+    assert burnt_in(64, 64).any()
+
+
+@pytest.mark.parametrize("columns", [64, 100, 128, 512])
+def test_all_letters_of_the_warning_are_drawn_inside_the_image(columns: int) -> None:
+    dots = sum(row.count("#") for letter in WARNING for row in LETTERS[letter])
+
+    assert burnt_in(columns, columns).sum() == dots
+
+
+def test_every_radiograph_is_referred_to_as_a_source(tmp_path: Path) -> None:
+    images = two_views()
+
+    for ds in _slices(tmp_path, reconstruction(), images):
+        assert {
+            (i.ReferencedSOPClassUID, i.ReferencedSOPInstanceUID) for i in ds.SourceImageSequence
+        } == {(image.SOPClassUID, image.SOPInstanceUID) for image in images}
+        assert "ReferencedFrameNumber" not in ds.SourceImageSequence[0]
+
+
+def test_the_frame_of_a_run_is_referred_to(tmp_path: Path) -> None:
+    images = two_views(Kind.XA)
+    wanted = request(tmp_path, images, kinds=(ObjectKind.MODEL_VOLUME,), frame_number=7)
+
+    written = write(reconstruction(), radiographs(images, frame_number=7), wanted)
+
+    ds = dcmread(written[0].path)
+    assert [item.ReferencedFrameNumber for item in ds.SourceImageSequence] == [7, 7]
+
+
+def test_what_was_assumed_is_said_on_every_slice(tmp_path: Path) -> None:
+    assumed = (Assumption("source to detector", 1150.0, "mm", "absent"),)
+
+    ds = _slices(tmp_path, reconstruction(assumptions=assumed))[0]
+
+    assert "ASSUMED, NOT MEASURED: source to detector 1150.0 mm" in ds.DerivationDescription
+    assert "ASSUMED, NOT MEASURED: source to detector 1150.0 mm" in ds.ImageComments
+
+
+@pytest.mark.parametrize(("side", "laterality"), [("R", "R"), ("L", "L"), ("U", None)])
+def test_the_side_of_the_volume_is_that_of_the_request(
+    tmp_path: Path, side: str, laterality: str | None
+) -> None:
+    ds = _slices(tmp_path, reconstruction(), side=Side(side))[0]
+
+    assert ds.get("Laterality") == laterality
+    modifiers = ds.AnatomicRegionSequence[0].get("AnatomicRegionModifierSequence", [])
+    expected = {"R": ["Right"], "L": ["Left"], "U": []}[side]
+    assert [item.CodeMeaning for item in modifiers] == expected
+
+
+def test_instance_numbers_run_from_one_along_the_slices(tmp_path: Path) -> None:
+    slices = _slices(tmp_path, reconstruction())
+
+    assert [ds.InstanceNumber for ds in slices] == list(range(1, 21))
+
+
+def _broken(**changes: Any) -> Bone:
+    bone = box()
+    fields = {"array": bone.probability.array, "patient_from_index": affine((20, 24, 28))}
+    return dataclasses.replace(bone, probability=Volume(**(fields | changes)))
+
+
+SHEARED = affine((20, 24, 28))
+SHEARED[0, 0] = 0.5
+NAN = np.full((20, 24, 28), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("bones", "reason"),
+    [
+        ([_broken(patient_from_index=SHEARED)], "not orthogonal"),
+        ([_broken(patient_from_index=np.zeros((4, 4)))], "no extent"),
+        ([_broken(patient_from_index=np.full((4, 4), np.nan))], "not a finite"),
+        ([_broken(array=NAN)], "leaves 0 to 1"),
+        ([_broken(array=np.full((20, 24, 28), 2, np.float32))], "leaves 0 to 1"),
+        ([_broken(array=np.full((20, 24, 28), 0.4, np.float32))], "reaches"),
+        ([_broken(array=np.zeros((0, 4, 4), np.float32))], "shape"),
+        ([box(), box("Tibia", patient_from_index=affine((20, 24, 28), (1, 1, 1)))], "another grid"),
+    ],
+)
+def test_what_slices_cannot_say_is_refused_and_nothing_is_written(
+    tmp_path: Path, bones: list[Bone], reason: str
+) -> None:
+    with pytest.raises(PipelineError, match=reason):
+        _slices(tmp_path, reconstruction(*bones))
+
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_result_without_bones_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="without bones"):
+        _slices(tmp_path, reconstruction(bones=()))
