@@ -66,7 +66,9 @@ def unique(items: tuple[Item, ...]) -> tuple[Item, ...]:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
-        raise ValueError("a name is 1 to 64 of letters, digits, . _ -, and starts with no sign")
+        raise ValueError(
+            "a name has 1 to 64 letters, digits, '.', '_', '-'; a letter or digit first"
+        )
     return text
 
 
