@@ -17,7 +17,11 @@ from tests.results import TIBIA, affine, box, centres, radiographs, reconstructi
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 ALL = tuple(ObjectKind)
 ALONE = (ObjectKind.SEGMENTATION,)
-LEFT_HANDED = np.diag([-1.0, 1.0, 1.0])
+TURNS = {
+    "axial": np.eye(3),
+    "oblique": turned(25),
+    "left-handed": np.diag([-1.0, 1.0, 1.0]),
+}
 SHAPE = (20, 24, 28)
 
 Points = set[tuple[float, float, float]]
@@ -47,17 +51,13 @@ def _points(ds: Dataset, number: int) -> Points:
             continue
         corner = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         j, i = np.nonzero(frame)
-        places = (
-            corner + np.outer(i * columns, orientation[:3]) + np.outer(j * rows, orientation[3:])
-        )
-        points |= _rounded(places)
+        along = np.outer(i * columns, orientation[:3]) + np.outer(j * rows, orientation[3:])
+        points |= _rounded(corner + along)
     return points
 
 
 @pytest.mark.parametrize("kinds", [ALL, ALONE], ids=["with volume", "alone"])
-@pytest.mark.parametrize(
-    "turn", [np.eye(3), turned(25), LEFT_HANDED], ids=["axial", "oblique", "left"]
-)
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
 def test_the_voxels_of_a_bone_are_read_back_where_they_were(
     tmp_path: Path, turn: np.ndarray[Any, Any], kinds: tuple[ObjectKind, ...]
 ) -> None:
@@ -129,10 +129,8 @@ def test_a_segment_names_the_algorithm_with_its_parameters(
 
     segment = ds.SegmentSequence[0]
     item = segment.SegmentationAlgorithmIdentificationSequence[0]
-    assert (segment.SegmentAlgorithmType, segment.SegmentAlgorithmName) == (
-        "AUTOMATIC",
-        "Test engine",
-    )
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    assert segment.SegmentAlgorithmName == "Test engine"
     assert (item.AlgorithmName, item.AlgorithmVersion) == ("Test engine", "2.1")
     assert item.AlgorithmFamilyCodeSequence[0].CodeValue == family
     assert item.AlgorithmParameters.startswith("cut=0.5,grid=128")

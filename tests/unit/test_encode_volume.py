@@ -121,9 +121,11 @@ def test_every_radiograph_is_referred_to_as_a_source(tmp_path: Path) -> None:
     images = two_views()
 
     for ds in _slices(tmp_path, reconstruction(), images):
-        assert {
-            (i.ReferencedSOPClassUID, i.ReferencedSOPInstanceUID) for i in ds.SourceImageSequence
-        } == {(image.SOPClassUID, image.SOPInstanceUID) for image in images}
+        sources = {
+            (item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID)
+            for item in ds.SourceImageSequence
+        }
+        assert sources == {(image.SOPClassUID, image.SOPInstanceUID) for image in images}
         assert "ReferencedFrameNumber" not in ds.SourceImageSequence[0]
 
 

@@ -88,7 +88,7 @@ def test_every_file_is_synced_before_its_name_appears_and_the_folder_after(
 
     def recorded(descriptor: int) -> None:
         names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-        seen.append((os.readlink(f"/proc/self/fd/{descriptor}"), names))
+        seen.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), names))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded)
