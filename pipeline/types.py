@@ -191,6 +191,8 @@ class Source:
     path: Path
     sop_instance_uid: str
     sha256: str
+    view: ViewName | None = None
+    """None: to be told from its header."""
 
 
 @dataclass(frozen=True, slots=True)

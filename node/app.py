@@ -1,0 +1,173 @@
+"""The composition root: settings to objects, and the order of start and stop.
+
+Start: database, what was claimed before, receiver, engines, clockwork; the receiver comes before
+the engines, because a modality should not wait for torch. Stop is the reverse: no new association,
+the runs under way end, the processes end; whatever was unfinished is in the rows.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from pydicom import config as pydicom_config
+from pynetdicom.transport import ThreadedAssociationServer
+from sqlalchemy.engine import Engine
+
+from node import census, dispatch, outbox, receiver, timers
+from node.dispatch import Dispatcher
+from node.engine import EngineRoom
+from node.errors import NodeError
+from node.outbox import Outbox
+from node.receiver import Door
+from node.settings import Settings, digest
+from node.timers import Task
+from node.translate import Folders
+from storage import database, files, ledger
+from storage.records import Json
+
+log = structlog.get_logger()
+
+SWEEP_EVERY_S = 3600.0
+CENSUS_EVERY_S = 5.0
+
+
+class PortTakenError(NodeError):
+    """The receiver's port is taken."""
+
+
+class SchemaDiffersError(NodeError):
+    """The database is of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A node that is composed, but not running."""
+
+    settings: Settings
+    engine: Engine
+    folders: Folders
+    clock: Callable[[], datetime]
+
+
+def compose(settings: Settings) -> Station:
+    """The node's parts, with folders made and the database opened; nothing runs yet."""
+    root = settings.node.folder
+    folders = Folders(root / "instances", root / "quarantine", root / "results")
+    for folder in (folders.instances, folders.quarantine, folders.results):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+    return Station(
+        settings=settings,
+        engine=database.connect(settings.database_url),
+        folders=folders,
+        clock=now,
+    )
+
+
+def now() -> datetime:
+    """The only clock of the node: aware UTC."""
+    return datetime.now(UTC)
+
+
+def require_schema(station: Station) -> None:
+    """The schema is current; an empty database gets it at once, an older one is left to `migrate`.
+
+    Raises:
+        SchemaDiffersError: the database is of another version.
+    """
+    if database.is_current(station.engine):
+        return
+    if not database.is_empty(station.engine):
+        raise SchemaDiffersError(
+            "The database is of another version of Osteon: back it up, then run `osteon migrate`."
+        )
+    database.migrate(station.engine)
+
+
+def serve(station: Station, until: threading.Event) -> None:
+    """The node has run, from the first C-ECHO that it answers until the event is set.
+
+    Raises:
+        PortTakenError: somebody else listens there.
+    """
+    settings, node = station.settings, station.settings.node.name
+    require_schema(station)
+    room = EngineRoom(settings.reconstruction)
+    world = Dispatcher(
+        settings, digest(settings), station.engine, station.folders, room, station.clock
+    )
+    recovered = dispatch.recover(world)
+    with database.begin(station.engine) as conn:
+        details: dict[str, Json] = {
+            "recovered_jobs": recovered,
+            "configuration_digest": world.configuration,
+        }
+        ledger.note(conn, node, station.clock(), "node.started", details=details)
+    server = _listen(station)
+    log.info("listening", ae_title=settings.receiver.ae_title, port=settings.receiver.port)
+    room.warm()
+    stop_timers = timers.start(_tasks(station, world))
+    try:
+        until.wait()
+    finally:
+        log.info("stopping")
+        server.shutdown()
+        stop_timers()
+        room.stop()
+        with database.begin(station.engine) as conn:
+            ledger.note(conn, node, station.clock(), "node.stopped")
+
+
+def serve_until_signal(station: Station) -> None:
+    """As `serve`, until SIGTERM or SIGINT."""
+    until = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: until.set())
+    serve(station, until)
+
+
+def _listen(station: Station) -> ThreadedAssociationServer:
+    own = station.settings.receiver
+    door = Door(
+        station.settings,
+        station.engine,
+        station.folders.instances,
+        station.folders.quarantine,
+        station.clock,
+    )
+    try:
+        return receiver.listen(door)
+    except OSError as fault:
+        raise PortTakenError(
+            f"Cannot listen on {own.host}:{own.port}: {fault.strerror}. "
+            "Does another node run, or another program use this port?"
+        ) from fault
+
+
+def _tasks(station: Station, world: Dispatcher) -> tuple[Task, ...]:
+    settings = station.settings
+    poll_s = settings.reconstruction.poll_s
+    boxes = [
+        Outbox(destination, settings, station.engine, station.folders, station.clock)
+        for destination in settings.destinations
+    ]
+    tasks = [
+        Task("dispatch", poll_s, partial(dispatch.tick, world)),
+        *(Task(f"to {box.destination.name}", poll_s, partial(outbox.empty, box)) for box in boxes),
+        Task("sweep", SWEEP_EVERY_S, partial(_sweep, station)),
+    ]
+    if settings.completeness.ask is not None:
+        take_census = partial(census.take, station.engine, settings, station.clock)
+        tasks.append(Task("census", CENSUS_EVERY_S, take_census))
+    return tuple(tasks)
+
+
+def _sweep(station: Station) -> None:
+    for root in (station.folders.instances, station.folders.quarantine):
+        files.sweep(root, station.clock())

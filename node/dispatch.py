@@ -1,0 +1,191 @@
+"""One tick of the node's heart: decide studies, collect results, end what is overdue, claim jobs.
+
+The rows are the only truth: a tick asks them what is to be done, and may be cut off at any point.
+Everything here runs in one thread, a step at a time; the receiver and the outboxes have their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.engine import Engine
+
+from node import translate
+from node.engine import Claim, EngineRoom, Finished, Lost
+from node.intake import take_in
+from node.retries import next_attempt
+from node.settings import Settings
+from node.translate import Folders
+from pipeline.types import Reconstructed, Refused, Withheld
+from storage import database, ledger, queries
+from storage.errors import StaleAttempt
+from storage.lifecycle import Event, State
+from storage.records import Job
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatcher:
+    """What a tick needs of the world around it."""
+
+    settings: Settings
+    configuration: str
+    """Digest of the settings."""
+    engine: Engine
+    folders: Folders
+    room: EngineRoom
+    clock: Callable[[], datetime]
+
+    @property
+    def node(self) -> str:
+        """The node's name in the audit."""
+        return self.settings.node.name
+
+
+def tick(world: Dispatcher) -> None:
+    """Everything that could be done now is done or under way."""
+    for finished in world.room.collect():
+        _conclude(world, finished)
+    take_in(world.engine, world.settings, world.configuration, world.clock())
+    _end_overdue(world)
+    while world.room.free > 0 and _start_next(world):
+        pass
+
+
+def recover(world: Dispatcher) -> int:
+    """What this node had claimed before it was ended is queued again; returns how many jobs."""
+    with database.reading(world.engine) as conn:
+        orphans = [job for job in queries.running(conn) if job.claimed_by == world.node]
+    for job in orphans:
+        _retry(world, job, "the node was ended during the reconstruction")
+    with database.begin(world.engine) as conn:
+        ledger.close_transfers(conn, world.node)
+        for job in queries.delivering_jobs(conn):
+            if job.claimed_by == world.node:
+                ledger.settle(conn, world.node, job.id, job.attempt, world.clock())
+    return len(orphans)
+
+
+def _start_next(world: Dispatcher) -> bool:
+    now = world.clock()
+    deadline = now + timedelta(seconds=world.settings.reconstruction.deadline_s)
+    with database.begin(world.engine) as conn:
+        job = queries.next_queued(conn, now)
+        if job is None:
+            return False
+        attempt = ledger.claim(conn, world.node, job.id, job.attempt, now, deadline)
+        instances = queries.job_instances(conn, job.id)
+    if attempt is None:
+        return True
+    folder = translate.attempt_folder(world.folders, job.id, attempt)
+    folder.mkdir(parents=True, exist_ok=True)
+    request = translate.request(job, instances, world.folders, folder, world.node)
+    world.room.submit(Claim(job.id, attempt), request)
+    log.info("job_started", job_id=job.id, attempt=attempt, model=job.made_of.model)
+    return True
+
+
+def _conclude(world: Dispatcher, finished: Finished) -> None:
+    claim, now = finished.claim, world.clock()
+    try:
+        match finished.outcome:
+            case Reconstructed() as made:
+                with database.begin(world.engine) as conn:
+                    ledger.store_outcome(
+                        conn,
+                        world.node,
+                        claim.job_id,
+                        claim.attempt,
+                        now,
+                        results=translate.new_results(made, world.folders),
+                        algorithm=translate.algorithm_json(made.algorithm),
+                        assumptions=translate.assumptions_json(made),
+                        figures=translate.figures_json(made),
+                        takes=_takes(world.settings),
+                    )
+                    ledger.settle(conn, world.node, claim.job_id, claim.attempt, now)
+            case Withheld() as held:
+                with database.begin(world.engine) as conn:
+                    ledger.withhold(
+                        conn,
+                        world.node,
+                        claim.job_id,
+                        claim.attempt,
+                        now,
+                        reasons=held.reasons,
+                        algorithm=translate.algorithm_json(held.algorithm),
+                        assumptions=translate.assumptions_json(held),
+                        figures=translate.figures_json(held),
+                    )
+            case Refused(reasons):
+                _give_up(world, claim, "; ".join(reasons))
+            case Lost(reason):
+                with database.reading(world.engine) as conn:
+                    job = queries.job(conn, claim.job_id)
+                if job is not None and job.attempt == claim.attempt:
+                    _retry(world, job, reason)
+    except StaleAttempt as stale:
+        with database.begin(world.engine) as conn:
+            ledger.ignore_outcome(
+                conn, world.node, claim.job_id, claim.attempt, now, reason=str(stale)
+            )
+
+
+def _takes(settings: Settings) -> dict[str, frozenset[str]]:
+    """The kinds of object that each destination takes."""
+    return {each.name: frozenset(each.kinds) for each in settings.destinations}
+
+
+def _end_overdue(world: Dispatcher) -> None:
+    with database.reading(world.engine) as conn:
+        overdue = queries.overdue(conn, world.clock())
+    for job in overdue:
+        claim = Claim(job.id, job.attempt)
+        lost = world.room.abandon(claim) if claim in world.room.running else []
+        seconds = world.settings.reconstruction.deadline_s
+        _retry(world, job, f"no result within {seconds:g} s, the deadline of an attempt")
+        for finished in lost:
+            _conclude(world, finished)
+
+
+def _retry(world: Dispatcher, job: Job, reason: str) -> None:
+    now = world.clock()
+    failures = job.failures + 1
+    if failures >= world.settings.reconstruction.attempts:
+        _give_up(world, Claim(job.id, job.attempt), f"{reason} ({failures} attempts)")
+        return
+    later = next_attempt(
+        failures, now, first_try_at=now, policy=world.settings.retries, key=f"job {job.id}"
+    )
+    with database.begin(world.engine) as conn:
+        ledger.advance(
+            conn,
+            world.node,
+            job.id,
+            job.attempt,
+            State.RECONSTRUCTING,
+            Event.RETRY_DUE,
+            now,
+            reason=reason,
+            next_attempt_at=later or now,
+        )
+    log.warning("job_will_be_tried_again", job_id=job.id, reason=reason)
+
+
+def _give_up(world: Dispatcher, claim: Claim, reason: str) -> None:
+    with database.begin(world.engine) as conn:
+        ledger.advance(
+            conn,
+            world.node,
+            claim.job_id,
+            claim.attempt,
+            State.RECONSTRUCTING,
+            Event.GAVE_UP,
+            world.clock(),
+            reason=reason,
+        )
+    log.error("job_failed", job_id=claim.job_id, reason=reason)

@@ -1,0 +1,129 @@
+"""The header of a received instance, read without its pixels.
+
+The bytes come from a peer and may be anything. What is inflated is bounded, so that a deflated
+bomb costs no memory, and whatever a parser raises becomes one named error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pydicom import Dataset, dcmread
+from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from node.errors import NodeError
+from pipeline.attributes import Json, attributes
+
+MAXIMUM_HEADER_BYTES: Final = 32 * 1024 * 1024
+PREAMBLE_BYTES: Final = 132
+FIRST_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+class UnreadableHeaderError(NodeError):
+    """The header of the instance cannot be read."""
+
+    status = 0xC000
+
+
+class MismatchedHeaderError(UnreadableHeaderError):
+    """The header names another object than the request that brought it."""
+
+    status = 0xA900
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the node keeps of a header."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    attributes: Mapping[str, Json]
+
+
+def read_header(path: Path) -> Header:
+    """The header of the DICOM file at `path`.
+
+    Raises:
+        UnreadableHeaderError: it cannot be parsed, or a UID is absent or malformed.
+    """
+    try:
+        with path.open("rb") as stream:
+            ds = _data_set(stream)
+            uids = {keyword: str(ds.get(keyword) or "").strip("\0 ") for keyword in REQUIRED}
+            known = attributes(ds)
+            transfer_syntax_uid = str(read_file_meta_info(path).TransferSyntaxUID)
+    except Exception as fault:  # hostile bytes make parsers raise anything
+        why = f"The header cannot be parsed: {type(fault).__name__}"
+        raise UnreadableHeaderError(why) from fault
+    for keyword, uid in uids.items():
+        if not is_uid(uid):
+            what = "is malformed" if uid else "is missing"
+            raise UnreadableHeaderError(f"{keyword} {what}")
+    return Header(
+        sop_class_uid=uids["SOPClassUID"],
+        sop_instance_uid=uids["SOPInstanceUID"],
+        study_instance_uid=uids["StudyInstanceUID"],
+        series_instance_uid=uids["SeriesInstanceUID"],
+        transfer_syntax_uid=transfer_syntax_uid,
+        attributes=known,
+    )
+
+
+def require_match(header: Header, sop_class_uid: str, sop_instance_uid: str) -> None:
+    """Nothing, if the header names the object that the request announced.
+
+    Raises:
+        MismatchedHeaderError: it names another one. Source: PS3.4 B.2.3, status A9xx.
+    """
+    if header.sop_instance_uid != sop_instance_uid:
+        raise MismatchedHeaderError("SOPInstanceUID differs from the one of the request")
+    if header.sop_class_uid != sop_class_uid:
+        raise MismatchedHeaderError("SOPClassUID differs from the one of the request")
+
+
+def data_set_digest(path: Path) -> str:
+    """SHA-256, hex, of what follows the file meta information: the bytes that the peer sent."""
+    with path.open("rb") as stream:
+        stream.seek(_data_set_offset(path))
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def is_uid(text: str) -> bool:
+    """True for a UID by PS3.5 9.1; leading zeros are let pass, because devices make them."""
+    return len(text) <= 64 and UID.fullmatch(text) is not None
+
+
+def _data_set(stream: BinaryIO) -> Dataset:
+    meta = read_file_meta_info(stream.name)
+    if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+        return dcmread(stream, stop_before_pixels=True)
+    stream.seek(_data_set_offset(Path(stream.name)))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(stream.read(MAXIMUM_HEADER_BYTES), MAXIMUM_HEADER_BYTES)
+    return read_dataset(
+        BytesIO(inflated), is_implicit_VR=False, is_little_endian=True, stop_when=_is_pixel_data
+    )
+
+
+def _data_set_offset(path: Path) -> int:
+    """Where the data set begins: after the group length, itself 12 bytes, and its group."""
+    meta = read_file_meta_info(path)
+    return PREAMBLE_BYTES + 12 + int(meta.FileMetaInformationGroupLength)
+
+
+def _is_pixel_data(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag in FIRST_PIXEL_TAGS

@@ -1,0 +1,83 @@
+"""From received studies to jobs: ask for evidence, route, write down why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from sqlalchemy.engine import Connection, Engine
+
+from node.completeness import Waiting, decide
+from node.routing import Case, Declined, Routed, route
+from node.settings import Settings
+from node.study import ReceivedStudy, received_study
+from node.translate import new_job
+from storage import database, ledger, queries
+from storage.records import Study, StudyState
+
+log = structlog.get_logger()
+
+
+def take_in(engine: Engine, settings: Settings, configuration: str, now: datetime) -> None:
+    """Every waiting study has been looked at once; what is complete is routed or declined."""
+    with database.reading(engine) as conn:
+        waiting = [_received(conn, row) for row in queries.waiting_studies(conn)]
+    for study in waiting:
+        routed = route(study, settings.rules)
+        found = decide(study, now, settings.completeness, isinstance(routed, Routed))
+        if isinstance(found, Waiting):
+            continue
+        with database.begin(engine) as conn:
+            _write_down(conn, settings, configuration, study, routed, found.evidence, now)
+
+
+def _received(conn: Connection, row: Study) -> ReceivedStudy:
+    decided = queries.decisions(conn, row.study_instance_uid)
+    return received_study(
+        row,
+        queries.instances(conn, row.study_instance_uid),
+        open_associations=queries.open_transfers(conn, row.study_instance_uid),
+        pacs_count=row.pacs_count,
+        decided_at=decided[-1].at if decided else None,
+    )
+
+
+def _write_down(
+    conn: Connection,
+    settings: Settings,
+    configuration: str,
+    study: ReceivedStudy,
+    routed: Routed | Declined,
+    evidence: str,
+    now: datetime,
+) -> None:
+    node, uid = settings.node.name, study.study_instance_uid
+    match routed:
+        case Declined(reasons, rule):
+            verdict = StudyState.DECLINED
+        case Routed(cases):
+            verdict, rule = StudyState.ROUTED, cases[0].rule.name
+            reasons = tuple(_unused(cases[0]))
+    stands = ledger.decide(
+        conn,
+        node,
+        now,
+        study_instance_uid=uid,
+        revision=study.revision,
+        completeness=evidence,
+        verdict=verdict,
+        rule=rule,
+        reasons=reasons,
+        configuration_digest=configuration,
+    )
+    log.info("study_decided", study_instance_uid=uid, verdict=verdict, rule=rule, stands=stands)
+    if stands and isinstance(routed, Routed):
+        for case in routed.cases:
+            ledger.open_job(conn, node, now, new_job(case, uid, evidence, configuration))
+
+
+def _unused(case: Case) -> list[str]:
+    return [
+        f"Image {unused.image.sop_instance_uid} is not used: {unused.reason}"
+        for unused in case.unused
+    ]

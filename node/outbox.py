@@ -1,0 +1,153 @@
+"""One destination's queue: send what is due, write down each answer, settle the jobs.
+
+Answers are committed a few at a time: an fsync for each would take longer than the sending. What a
+crash takes from the book is sent again, under the same UIDs, and that changes nothing at a PACS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Connection, Engine
+
+from node.delivery import Answer, Parcel, Unreachable, Verdict, send
+from node.retries import next_attempt
+from node.settings import Destination, Settings
+from node.translate import Folders
+from storage import database, ledger, queries
+from storage.records import Delivery, DeliveryState
+
+log = structlog.get_logger()
+
+OBJECTS_AT_ONCE: Final = 256
+ANSWERS_A_COMMIT: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What the delivery to one destination needs of the world around it."""
+
+    destination: Destination
+    settings: Settings
+    engine: Engine
+    folders: Folders
+    clock: Callable[[], datetime]
+
+
+def empty(outbox: Outbox) -> int:
+    """What is due at the destination has been tried once; returns how many objects were due."""
+    node = outbox.settings.node.name
+    with database.reading(outbox.engine) as conn:
+        due = queries.due_deliveries(
+            conn, node, outbox.destination.name, outbox.clock(), OBJECTS_AT_ONCE
+        )
+    if not due:
+        return 0
+    intact, damaged = _checked(due, outbox)
+    _write_down(damaged, due, outbox)
+    if intact:
+        _send(intact, due, outbox)
+    with database.begin(outbox.engine) as conn:
+        for job_id, attempt in sorted({(each.job_id, each.result.attempt) for each in due}):
+            ledger.settle(conn, node, job_id, attempt, outbox.clock())
+    return len(due)
+
+
+def _send(parcels: Sequence[Parcel], due: Sequence[Delivery], outbox: Outbox) -> None:
+    calling = outbox.settings.calling_ae_title(outbox.destination)
+    answers = send(parcels, outbox.destination, calling)
+    if isinstance(answers, Unreachable):
+        log.warning("destination_unreachable", to=outbox.destination.name, reason=answers.reason)
+        _postpone(due, answers, outbox)
+        return
+    while some := list(islice(answers, ANSWERS_A_COMMIT)):
+        _write_down(some, due, outbox)
+
+
+def _checked(
+    due: Sequence[Delivery], outbox: Outbox
+) -> tuple[tuple[Parcel, ...], tuple[Answer, ...]]:
+    """Parcels of what lies on disk unchanged, and answers for what does not."""
+    intact: list[Parcel] = []
+    damaged: list[Answer] = []
+    for delivery in due:
+        written = delivery.result.written
+        path = outbox.folders.results / written.path
+        if _digest(path) == written.sha256:
+            intact.append(Parcel(delivery.id, written.sop_class_uid, path))
+        else:
+            why = "the file of this object is missing or changed: requeue the job to make it again"
+            damaged.append(Answer(delivery.id, Verdict.REFUSED, None, why))
+    return tuple(intact), tuple(damaged)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _write_down(answers: Iterable[Answer], due: Sequence[Delivery], outbox: Outbox) -> None:
+    by_id = {delivery.id: delivery for delivery in due}
+    at = outbox.clock()
+    with database.begin(outbox.engine) as conn:
+        for answer in answers:
+            _record(conn, answer, by_id[answer.key], outbox, at)
+
+
+def _record(
+    conn: Connection, answer: Answer, delivery: Delivery, outbox: Outbox, at: datetime
+) -> None:
+    state, next_at, reason = DeliveryState.REFUSED, at, answer.reason
+    if answer.verdict is Verdict.ACCEPTED:
+        state = DeliveryState.ACKNOWLEDGED
+    elif answer.verdict is Verdict.TRY_AGAIN:
+        later = _later(delivery, outbox, at)
+        state = DeliveryState.REFUSED if later is None else DeliveryState.PENDING
+        next_at = later or at
+    ledger.record_attempt(
+        conn,
+        outbox.settings.node.name,
+        at,
+        delivery.id,
+        state=state,
+        status=answer.status,
+        reason=reason,
+        next_attempt_at=next_at,
+    )
+
+
+def _postpone(due: Sequence[Delivery], why: Unreachable, outbox: Outbox) -> None:
+    """Nothing was sent: everything of this destination waits, each job with one line of audit."""
+    at = outbox.clock()
+    for job_id in sorted({delivery.job_id for delivery in due}):
+        of_job = [delivery for delivery in due if delivery.job_id == job_id]
+        later = _later(min(of_job, key=lambda delivery: delivery.tries), outbox, at)
+        with database.begin(outbox.engine) as conn:
+            ledger.postpone(
+                conn,
+                outbox.settings.node.name,
+                at,
+                [delivery.id for delivery in of_job],
+                reason=why.reason,
+                next_attempt_at=later,
+            )
+
+
+def _later(delivery: Delivery, outbox: Outbox, at: datetime) -> datetime | None:
+    return next_attempt(
+        delivery.tries + 1,
+        at,
+        first_try_at=delivery.pending_since,
+        policy=outbox.settings.retries,
+        key=f"{outbox.destination.name} {delivery.job_id}",
+    )

@@ -1,0 +1,247 @@
+"""C-ECHO and C-STORE as a service class provider.
+
+An instance is written while it arrives (pynetdicom's chunked mode, straight into the store's own
+folder), its header is read, the file is fsynced and renamed, the row is committed, and only then
+does 0x0000 leave. Pixels are never decoded here, and a peer's UID never becomes a path.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from pydicom import Dataset
+from pynetdicom import AE, evt
+from pynetdicom import _config as pynetdicom_config
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from sqlalchemy.engine import Engine
+
+from node.admission import Admitted, Rejected, admit
+from node.header import (
+    Header,
+    UnreadableHeaderError,
+    data_set_digest,
+    read_header,
+    require_match,
+)
+from node.settings import Settings
+from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
+from storage import database, files, ledger, queries
+from storage.errors import StorageError
+from storage.records import Instance
+
+if TYPE_CHECKING:
+    from pynetdicom.events import Event, EventHandlerType
+    from pynetdicom.transport import ThreadedAssociationServer
+
+log = structlog.get_logger()
+
+SUCCESS: Final = 0x0000
+PROCESSING_FAILURE: Final = 0x0110
+OUT_OF_RESOURCES: Final = 0xA700
+OTHER_CONTENT: Final = 0xC001
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What the receiver needs of the world around it."""
+
+    settings: Settings
+    engine: Engine
+    instances: Path
+    """Root of the instance store."""
+    quarantine: Path
+    """Root of what was refused."""
+    clock: Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One C-STORE request: who sent it, and the file that holds what came."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    path: Path
+    at: datetime
+
+
+def listen(door: Door) -> ThreadedAssociationServer:
+    """A running server; stop it with `shutdown()`.
+
+    Raises:
+        OSError: the port is taken, or the address is not this machine's.
+    """
+    pynetdicom_config.STORE_RECV_CHUNKED_DATASET = True
+    pynetdicom_config.LOG_HANDLER_LEVEL = "none"
+    pynetdicom_config.LOG_REQUEST_IDENTIFIERS = False
+    pynetdicom_config.LOG_RESPONSE_IDENTIFIERS = False
+    # pynetdicom names its files by `tempfile`; a rename needs them on the store's file system.
+    tempfile.tempdir = str(files.incoming(door.instances))
+    own = door.settings.receiver
+    ae = AE(ae_title=own.ae_title)
+    ae.maximum_associations = own.maximum_associations
+    ae.maximum_pdu_size = own.maximum_pdu_bytes
+    ae.network_timeout = own.network_timeout_s
+    ae.acse_timeout = own.idle_timeout_s
+    ae.dimse_timeout = own.idle_timeout_s
+    ae.add_supported_context(Verification)
+    for sop_class in RECEIVED_SOP_CLASSES:
+        ae.add_supported_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
+    handlers: list[EventHandlerType] = [
+        (evt.EVT_REQUESTED, _on_requested, [door]),
+        (evt.EVT_C_STORE, _on_store, [door]),
+        (evt.EVT_CONN_CLOSE, _on_closed, [door]),
+    ]
+    server = ae.start_server((own.host, own.port), block=False, evt_handlers=handlers)
+    assert server is not None  # noqa: S101 - block=False always returns the server
+    return server
+
+
+def _on_requested(event: Event, door: Door) -> None:
+    requestor = event.assoc.requestor
+    calling, called = _titles(event)
+    own = door.settings.receiver
+    verdict = admit(
+        calling,
+        called,
+        requestor.address,
+        peers=door.settings.peers,
+        own_ae_title=own.ae_title,
+        accept_any_called_ae_title=own.accept_any_called_ae_title,
+    )
+    match verdict:
+        case Admitted():
+            return
+        case Rejected(diagnostic, reason):
+            log.warning("association_rejected", address=requestor.address, reason=reason)
+            event.assoc.acse.send_reject(0x01, 0x01, diagnostic)
+            event.assoc.kill()
+
+
+def _on_closed(event: Event, door: Door) -> None:
+    with database.begin(door.engine) as conn:
+        ledger.close_transfers(conn, door.settings.node.name, _association(event))
+
+
+def _on_store(event: Event, door: Door) -> int | Dataset:
+    """The status of one C-STORE; PS3.4 B.2.3."""
+    arrival = _arrival(event, door.clock())
+    bound = log.bind(sop_instance_uid=arrival.sop_instance_uid, ae=arrival.calling_ae_title)
+    try:
+        return _keep(arrival, door, _association(event))
+    except StorageError as fault:
+        bound.error("instance_not_kept", reason=str(fault))
+        return _answer(OUT_OF_RESOURCES, str(fault))
+    except Exception as fault:  # noqa: BLE001 - the thread's boundary: the peer gets a status
+        bound.exception("instance_not_kept")
+        return _answer(PROCESSING_FAILURE, type(fault).__name__)
+    finally:
+        arrival.path.unlink(missing_ok=True)
+
+
+def _titles(event: Event) -> tuple[str, str]:
+    """Calling and called AE title, without their padding."""
+    asked = event.assoc.requestor.primitive
+    assert asked is not None  # noqa: S101 - an acceptor acts only once it was asked
+    return asked.calling_ae_title.strip(), asked.called_ae_title.strip()
+
+
+def _arrival(event: Event, at: datetime) -> Arrival:
+    calling, called = _titles(event)
+    stored = event.request
+    assert isinstance(stored, C_STORE)  # noqa: S101 - bound to EVT_C_STORE
+    return Arrival(
+        calling_ae_title=calling,
+        called_ae_title=called,
+        peer_address=event.assoc.requestor.address,
+        sop_class_uid=str(stored.AffectedSOPClassUID),
+        sop_instance_uid=str(stored.AffectedSOPInstanceUID),
+        path=event.dataset_path,
+        at=at,
+    )
+
+
+def _association(event: Event) -> str:
+    return f"{id(event.assoc):x}"
+
+
+def _keep(arrival: Arrival, door: Door, association: str) -> int | Dataset:
+    try:
+        header = read_header(arrival.path)
+        require_match(header, arrival.sop_class_uid, arrival.sop_instance_uid)
+    except UnreadableHeaderError as fault:
+        return _refuse(arrival, door, arrival.path, fault.status, str(fault))
+    written = files.adopt(door.instances, arrival.path)
+    node = door.settings.node.name
+    with database.begin(door.engine) as conn:
+        receipt = ledger.receive(conn, node, _instance(arrival, header, written))
+        if receipt is not ledger.Receipt.CONFLICT:
+            ledger.open_transfer(conn, node, association, header.study_instance_uid, arrival.at)
+    if receipt is ledger.Receipt.CONFLICT and not _is_same_data_set(header, written, door):
+        path = door.instances / written.path
+        return _refuse(arrival, door, path, OTHER_CONTENT, "the SOPInstanceUID is already taken")
+    return SUCCESS
+
+
+def _refuse(arrival: Arrival, door: Door, path: Path, status: int, reason: str) -> Dataset:
+    written = files.adopt(door.quarantine, path)
+    with database.begin(door.engine) as conn:
+        ledger.quarantine(
+            conn,
+            door.settings.node.name,
+            arrival.at,
+            calling_ae_title=arrival.calling_ae_title,
+            peer_address=arrival.peer_address,
+            affected_sop_instance_uid=arrival.sop_instance_uid,
+            status=status,
+            reason=reason,
+            written=written,
+        )
+    log.warning("instance_refused", status=f"0x{status:04X}", reason=reason)
+    return _answer(status, reason)
+
+
+def _is_same_data_set(header: Header, written: files.Written, door: Door) -> bool:
+    """True if the first file of this UID differs in nothing but its file meta information."""
+    with database.reading(door.engine) as conn:
+        first = queries.instance_by_uid(conn, header.sop_instance_uid)
+    if first is None or first.transfer_syntax_uid != header.transfer_syntax_uid:
+        return False
+    return data_set_digest(door.instances / first.path) == data_set_digest(
+        door.instances / written.path
+    )
+
+
+def _instance(arrival: Arrival, header: Header, written: files.Written) -> Instance:
+    return Instance(
+        sop_instance_uid=header.sop_instance_uid,
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        sha256=written.sha256,
+        size_bytes=written.size_bytes,
+        path=written.path,
+        received_at=arrival.at,
+        calling_ae_title=arrival.calling_ae_title,
+        called_ae_title=arrival.called_ae_title,
+        peer_address=arrival.peer_address,
+        attributes=header.attributes,
+    )
+
+
+def _answer(status: int, comment: str) -> Dataset:
+    """A response that says why; ErrorComment is LO, 64 characters (PS3.7 C)."""
+    answer = Dataset()
+    answer.Status = status
+    answer.ErrorComment = comment.encode("ascii", "replace").decode()[:64]
+    return answer

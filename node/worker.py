@@ -1,0 +1,42 @@
+"""What runs inside a worker process. It imports torch, which the node itself never does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+
+from pipeline.types import Outcome, Request
+
+
+def prepare(threads: int) -> None:
+    """The process is warm: it has imported what a job needs, and it ends when the node ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
+    import torch  # noqa: PLC0415 - only here, in the worker
+
+    import pipeline.run  # noqa: F401, PLC0415 - the same
+
+    torch.set_num_threads(threads)
+
+
+def ready() -> int:
+    """The process id, once `prepare` is through."""
+    return os.getpid()
+
+
+def work(request: Request) -> Outcome:
+    """The outcome of `request`."""
+    from pipeline.run import run  # noqa: PLC0415 - the node imports this module without torch
+
+    return run(request)
+
+
+def _end_with_parent() -> None:
+    """A killed node must leave no worker behind: the sentinel is ready when the parent is gone."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
