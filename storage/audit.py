@@ -4,63 +4,27 @@ Every entry carries the SHA-256 of the one before it, per node, because one chai
 would be the only serial point in the system. The chain's row in `chains` holds its head, so that
 entries removed from the end are seen too, and is the lock under which entries are appended.
 
-The hash is over the canonical JSON (keys sorted, no spaces, ASCII) of node, sequence, at, kind,
-study_instance_uid, job_id, details and previous_sha256. Who may write to the database can make up
-a new chain from any entry on, with its head: against that stands only a head that was kept
-elsewhere, which is why `verify` returns the heads.
+What is under the seal stands in `storage.chain`, how it is checked in `storage.verifying`. Who
+may write to the database can make up a new chain from any entry on, with its head: against that
+stands only a head that was kept elsewhere, which is why `verify` returns the heads.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from storage.chain import GENESIS, canonical, seal
 from storage.columns import iso
 from storage.records import Entry, Json
 from storage.schema import chains, entries
+from storage.upsert import insert_new
+from storage.verifying import Broken, Head, Verified, verify
 
-GENESIS = "0" * 64
-"""What the first entry of a chain follows on."""
-
-
-def canonical(value: Json | Mapping[str, Json]) -> str:
-    """The one JSON text of `value`.
-
-    Raises:
-        ValueError: NaN or an infinity, which JSON cannot say.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def seal(  # every argument is a field under the seal
-    *,
-    node: str,
-    sequence: int,
-    at: str,
-    kind: str,
-    study_instance_uid: str,
-    job_id: int | None,
-    details: Any,
-    previous_sha256: str,
-) -> str:
-    """The SHA-256 of one entry, lower-case hex; `at` is ISO 8601 in UTC with microseconds."""
-    sealed = {
-        "node": node,
-        "sequence": sequence,
-        "at": at,
-        "kind": kind,
-        "study_instance_uid": study_instance_uid,
-        "job_id": job_id,
-        "details": details,
-        "previous_sha256": previous_sha256,
-    }
-    return hashlib.sha256(canonical(sealed).encode("ascii")).hexdigest()
+__all__ = ["Broken", "Head", "Verified", "append", "lock", "verify"]
 
 
 def lock(conn: Connection, node: str) -> tuple[int, str]:
@@ -71,9 +35,8 @@ def lock(conn: Connection, node: str) -> tuple[int, str]:
     wanted = select(chains.c.sequence, chains.c.sha256).where(chains.c.node == node)
     head = conn.execute(wanted.with_for_update()).one_or_none()
     if head is None:
-        upsert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-        new = upsert(chains).values(node=node, sequence=0, sha256=GENESIS)
-        conn.execute(new.on_conflict_do_nothing())
+        new = {"node": node, "sequence": 0, "sha256": GENESIS}
+        insert_new(conn, chains, new, chains.c.node)
         head = conn.execute(wanted.with_for_update()).one()
     return head.sequence, head.sha256
 

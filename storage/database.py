@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from storage.errors import DatabaseUnavailable, SchemaOutdated, StorageError
@@ -194,5 +194,9 @@ def _lacks_schema(reason: DBAPIError) -> bool:
 
 
 def _is_out_of_reach(reason: DBAPIError) -> bool:
-    operational = type(reason).__name__ in {"OperationalError", "InterfaceError"}
-    return operational or reason.connection_invalidated
+    is_damaged = type(reason.orig) is sqlite3.DatabaseError  # not a database, or malformed
+    return (
+        isinstance(reason, OperationalError | InterfaceError)
+        or is_damaged
+        or reason.connection_invalidated
+    )

@@ -1,0 +1,11 @@
+"""The laws of the storage on PostgreSQL: the same tests as on SQLite, against a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.audit_laws import *  # noqa: F403 - every law is run here on PostgreSQL
+from tests.database_laws import *  # noqa: F403 - every law is run here on PostgreSQL
+from tests.postgresql import *  # noqa: F403 - its fixtures
+
+pytestmark = pytest.mark.peer
