@@ -40,6 +40,15 @@ REGIONS = {
 """CID 4031 by the words that rules use for a region; an unknown word falls back on the bone."""
 
 
+MIDLINE = frozenset({"chest", "pelvis", "skull", "spine"})
+
+
+def is_paired(region: str) -> bool:
+    """True for the known regions that the body has twice."""
+    word = region.strip().lower()
+    return word in REGIONS and word not in MIDLINE
+
+
 def code_item(code: Code) -> Dataset:
     """The item of a code sequence for `code`."""
     item = Dataset()

@@ -16,7 +16,7 @@ from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
-from pipeline.encode.codes import region_item
+from pipeline.encode.codes import is_paired, region_item
 from pipeline.encode.common import (
     Result,
     file_meta,
@@ -120,8 +120,20 @@ def _put_meaning(ds: Dataset, result: Result) -> None:
     ds.AnatomicRegionSequence = [
         region_item(request.region, result.reconstruction.bones[0].code, request.side)
     ]
-    if request.side is not Side.UNPAIRED:
-        ds.Laterality = str(request.side)
+    ds.ImageLaterality = image_laterality(result)
+
+
+def image_laterality(result: Result) -> str:
+    """R, L, B for both of a pair, U for the midline (PS3.3 C.7.6.1).
+
+    Stated on the image, because Laterality of the series cannot say "both".
+    """
+    side = result.request.side
+    if side is not Side.UNPAIRED:
+        return str(side)
+    shown = {bone.side for bone in result.reconstruction.bones}
+    is_pair = is_paired(result.request.region) or {Side.LEFT, Side.RIGHT} <= shown
+    return "B" if is_pair else "U"
 
 
 def decimal(value: float) -> DSfloat:

@@ -148,16 +148,34 @@ def test_what_was_assumed_is_said_on_every_slice(tmp_path: Path) -> None:
     assert "ASSUMED, NOT MEASURED: source to detector 1150.0 mm" in ds.ImageComments
 
 
-@pytest.mark.parametrize(("side", "laterality"), [("R", "R"), ("L", "L"), ("U", None)])
+@pytest.mark.parametrize(
+    ("side", "region", "laterality"),
+    [
+        ("R", "hip", "R"),
+        ("L", "hip", "L"),
+        ("U", "Hip", "B"),
+        ("U", "pelvis", "U"),
+        ("U", "moon", "U"),
+    ],
+)
 def test_the_side_of_the_volume_is_that_of_the_request(
-    tmp_path: Path, side: str, laterality: str | None
+    tmp_path: Path, side: str, region: str, laterality: str
 ) -> None:
-    ds = _slices(tmp_path, reconstruction(), side=Side(side))[0]
+    ds = _slices(tmp_path, reconstruction(), side=Side(side), region=region)[0]
 
-    assert ds.get("Laterality") == laterality
+    assert ds.ImageLaterality == laterality
+    assert "Laterality" not in ds  # C.7.3.1: not beside ImageLaterality
     modifiers = ds.AnatomicRegionSequence[0].get("AnatomicRegionModifierSequence", [])
     expected = {"R": ["Right"], "L": ["Left"], "U": []}[side]
     assert [item.CodeMeaning for item in modifiers] == expected
+
+
+def test_a_left_and_a_right_bone_make_a_pair(tmp_path: Path) -> None:
+    bones = [box(side=Side.LEFT, centre=(-8, 0, 0)), box(side=Side.RIGHT, centre=(8, 0, 0))]
+
+    ds = _slices(tmp_path, reconstruction(*bones), side=Side.UNPAIRED, region="moon")[0]
+
+    assert ds.ImageLaterality == "B"
 
 
 def test_instance_numbers_run_from_one_along_the_slices(tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""Other people's programs agree that our objects are what the standard asks for."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dcmqi
+import numpy as np
+import pytest
+import SimpleITK
+from pydicom import dcmread
+
+from pipeline.encode.write import write
+from pipeline.types import Assumption, Bone, ObjectKind, ResultObject, Side
+from tests.factories import two_views
+from tests.processes import LOOPBACK, Process, absent, free_port, is_listening, program
+from tests.results import (
+    TIBIA,
+    affine,
+    box,
+    centres,
+    radiographs,
+    reconstruction,
+    request,
+    turned,
+)
+
+pytestmark = pytest.mark.peer
+
+SHAPE = (20, 64, 80)
+ASSUMED = (Assumption("source to detector", 1150.0, "mm", "absent"),)
+KNOWN_WARNINGS = {
+    # the values are probabilities: HU, the only term that the tool knows, would be a lie
+    "Warning - Unrecognized defined term <US> for value 1 of attribute <Rescale Type>",
+    # the study came without one, and a result makes none up
+    "Warning - Missing attribute or value that would be needed to build DICOMDIR - Study ID",
+}
+JAPANESE = {
+    "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
+    "PatientName": "Test^Knee=試験^膝=しけん^ひざ",
+}
+POOR = dict.fromkeys(
+    (
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "StudyDescription",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "StationName",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one job was given, and what it wrote."""
+
+    bones: tuple[Bone, ...]
+    sources: tuple[Path, ...]
+    objects: tuple[ResultObject, ...]
+
+    def of(self, kind: ObjectKind) -> list[Path]:
+        """The files of a kind."""
+        return [one.path for one in self.objects if one.kind is kind]
+
+
+def three_bones() -> tuple[Bone, ...]:
+    return (
+        box("Femur", shape=SHAPE, centre=(-12, 0, 4), side=Side.LEFT),
+        box("Tibia", shape=SHAPE, centre=(-10, 3, -6), side=Side.LEFT, code=TIBIA),
+        box("Sacrum", shape=SHAPE, centre=(15, -9, 0), side=Side.UNPAIRED),
+    )
+
+
+def oblique(turn: Any) -> tuple[Bone, ...]:
+    return (box(shape=SHAPE, patient_from_index=affine(SHAPE, turn=turn)),)
+
+
+CASES: dict[str, tuple[tuple[Bone, ...], dict[str, Any], dict[str, Any]]] = {
+    "one right bone": ((box(shape=SHAPE),), {}, {}),
+    "many left bones, Japanese": (three_bones(), JAPANESE, {"side": Side.LEFT}),
+    "oblique, poor headers": (oblique(turned(25)), POOR, {"side": Side.UNPAIRED}),
+    "left-handed": (oblique(np.diag([-1.0, 1.0, 1.0])), {}, {"region": "nowhere"}),
+    "unpaired pelvis": (three_bones(), {}, {"region": "pelvis", "side": Side.UNPAIRED}),
+    "left femur": ((box(shape=SHAPE, side=Side.LEFT),), {}, {"region": "femur"}),
+    "no volume": (three_bones(), {}, {"kinds": tuple(ObjectKind)[1:]}),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A job for each case."""
+    return _job(request.param, tmp_path_factory.mktemp("job"))
+
+
+def _job(name: str, folder: Path) -> Job:
+    bones, keywords, changes = CASES[name]
+    images = two_views(**keywords)
+    wanted = request(folder, images, **changes)
+    made = reconstruction(*bones, assumptions=ASSUMED)
+    written = write(made, radiographs(images), wanted)
+    return Job(bones, tuple(source.path for source in wanted.sources), written)
+
+
+def _said(*command: str | Path) -> list[str]:
+    """The lines that a program wrote to either stream."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+        check=False,
+    )
+    return done.stdout.decode(errors="replace").splitlines()
+
+
+def test_dciodvfy_finds_no_error_and_no_warning_that_is_not_explained(job: Job) -> None:
+    dciodvfy = program("dciodvfy")
+    slices = job.of(ObjectKind.MODEL_VOLUME)
+    others = job.of(ObjectKind.SEGMENTATION) + job.of(ObjectKind.SURFACE_SEGMENTATION)
+
+    for path in [*slices[:1], *slices[-1:], *others]:
+        lines = _said(dciodvfy, path)
+        complaints = [line for line in lines if line.startswith(("Error", "Warning"))]
+        assert set(complaints) <= KNOWN_WARNINGS, path.name
+        assert lines, "dciodvfy names the object at least"
+
+
+def test_dcentvfy_finds_the_set_and_its_sources_consistent(job: Job) -> None:
+    lines = _said(program("dcentvfy"), *job.sources, *(one.path for one in job.objects))
+
+    absent_in_the_source = "Attribute present in one instance but not the other"
+    assert [line for line in lines if absent_in_the_source not in line] == []
+
+
+def test_dcmdump_parses_every_object(job: Job) -> None:
+    dcmdump = program("dcmdump")
+
+    for one in job.objects:
+        lines = _said(dcmdump, "-E", "-q", "+P", "SOPInstanceUID", one.path)
+        assert f"[{one.sop_instance_uid}]" in "".join(lines)
+        assert not [line for line in lines if line.startswith(("E:", "W:"))]
+
+
+def test_dcmqi_reads_every_segment_voxel_by_voxel_where_it_was(job: Job, tmp_path: Path) -> None:
+    tool = Path(dcmqi.__file__).parent / "bin" / "segimage2itkimage"
+    if not tool.exists():
+        absent("dcmqi has no segimage2itkimage")
+    (path,) = job.of(ObjectKind.SEGMENTATION)
+
+    lines = _said(tool, "--inputDICOM", path, "--outputDirectory", tmp_path, "-t", "nrrd")
+
+    for number, bone in enumerate(job.bones, 1):
+        assert (tmp_path / f"{number}.nrrd").exists(), "\n".join(lines)
+        image = SimpleITK.ReadImage(tmp_path / f"{number}.nrrd")
+        matrix, occupied = bone.probability.patient_from_index, bone.probability.array > 0.5
+        read = _points(image)
+        expected = centres(matrix, SHAPE)[occupied]
+        assert len(read) == len(expected) > 100
+        np.testing.assert_allclose(_sorted(read), _sorted(expected), atol=1e-3)
+        np.testing.assert_allclose(sorted(image.GetSpacing()), sorted((2.0, 1.0, 1.5)))
+
+
+def _points(image: SimpleITK.Image) -> np.ndarray[Any, Any]:
+    """(N, 3) LPS mm of the voxels that are set."""
+    index = np.argwhere(SimpleITK.GetArrayFromImage(image) > 0)[:, ::-1]
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    placed = (index * np.array(image.GetSpacing())) @ direction.T + np.array(image.GetOrigin())
+    return np.asarray(placed)
+
+
+def _sorted(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    rounded = np.round(points, 2) + 0.0
+    return points[np.lexsort(rounded.T)]
+
+
+def test_storescp_accepts_every_object_by_c_store(job: Job, tmp_path: Path) -> None:
+    storescp, storescu = program("storescp"), program("storescu")
+    received, port = tmp_path / "received", free_port()
+    received.mkdir()
+    server = [storescp, "-aet", "PACS", "-od", received, str(port)]
+
+    with Process(server, log=tmp_path / "storescp.log", environment={"TCP_NODELAY": "1"}) as peer:
+        peer.wait_until(lambda: is_listening(port), 10, "storescp listens")
+        files = [one.path for one in job.objects]
+        lines = _said(storescu, "-v", "-R", "-aec", "PACS", LOOPBACK, str(port), *files)
+
+    answers = [line for line in lines if "Received Store Response" in line]
+    assert len(answers) == len(files), "\n".join(lines[-20:])
+    assert all(line.endswith("(Success)") for line in answers)
+    uids = {dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in received.iterdir()}
+    assert uids == {one.sop_instance_uid for one in job.objects}
