@@ -91,7 +91,7 @@ def _points(shape: tuple[int, ...], patient_from_index: Float, side: Side) -> Ar
         raise ValueError("a hip has a side")
     axes = np.meshgrid(*(np.arange(count, dtype=np.float32) for count in shape), indexing="ij")
     affine = patient_from_index.astype(np.float32)
-    points = np.stack(axes, axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+    points: Array = np.stack(axes, axis=-1) @ affine[:3, :3].T + affine[:3, 3]
     if side is Side.RIGHT:
         points[..., 0] *= -1
     return points
@@ -111,11 +111,13 @@ def _nearby(body: Callable[[Array], Array], points: Array, every: int = 4) -> Ar
 
 def _inside(distance: Array, spacing: float) -> Array:
     """Share of each voxel that is inside, for a boundary that is flat at the scale of a voxel."""
-    return np.clip(0.5 - distance / np.float32(spacing), 0, 1).astype(np.float32)
+    share: Array = np.clip(0.5 - distance / np.float32(spacing), 0, 1).astype(np.float32)
+    return share
 
 
 def _mixed(below: Array, value: float, share: Array) -> Array:
-    return below + share * (np.float32(value) - below)
+    mixed: Array = below + share * (np.float32(value) - below)
+    return mixed
 
 
 def _filled(density: Array, bone: Array, cortex: Array | np.float32, spacing: float) -> Array:
@@ -123,28 +125,30 @@ def _filled(density: Array, bone: Array, cortex: Array | np.float32, spacing: fl
     density = _mixed(density, CORTICAL, _inside(bone, spacing))
     depth = -(bone + cortex)
     spongy = np.float32(SPONGY) * (1 + 0.25 * np.exp(-np.clip(depth, 0, None) / 5))
-    share = _inside(-depth, spacing)
-    return density + share * (spongy - density)
+    mixed: Array = density + _inside(-depth, spacing) * (spongy - density)
+    return mixed
 
 
 def _femoral_axes() -> tuple[Array, Array]:
     """The end of the neck on the axis of the shaft, and the distal end of that axis."""
+    down = np.array([-13.0, -6.0, -190.0]) / math.hypot(13, 6, 190)
     tilt, turn = math.radians(180 - NECK_SHAFT_DEG), math.radians(ANTEVERSION_DEG)
-    medial = -math.sin(tilt) * math.cos(turn)
-    up_the_neck = np.array([medial, -math.sin(tilt) * math.sin(turn), math.cos(tilt)])
+    medial = np.array([-math.cos(turn), -math.sin(turn), 0.0])
+    medial -= (medial @ down) * down
+    medial /= np.linalg.norm(medial)
+    up_the_neck = math.sin(tilt) * medial - math.cos(tilt) * down
     junction = np.array(HEAD) - NECK_LENGTH * up_the_neck
-    distal = junction + np.array([-13.0, -6.0, -190.0])
-    return junction.astype(np.float32), distal.astype(np.float32)
+    return junction.astype(np.float32), (junction + 190 * down).astype(np.float32)
 
 
 def _femur(points: Array) -> Array:
     junction, distal = _femoral_axes()
-    head = np.array(HEAD, np.float32)
+    head, thigh = np.array(HEAD, np.float32), _from(junction)
     waist = head + 0.55 * (junction - head)
-    shaft = _cone(points, junction + (0, 0, -6), junction + (-5, 1, -60), 18.5, 14.0)
-    shaft = _union(shaft, _cone(points, junction + (-5, 1, -60), distal, 13.5, 14.0), 10)
-    greater = _cone(points, junction + (8, 3, -10), junction + (12, 11, 25), 15.0, 7.5)
-    lesser = _cone(points, junction + (-8, 6, -38), junction + (-13, 15, -41), 11.0, 6.0)
+    shaft = _cone(points, thigh(0, 0, -6), thigh(-5, 1, -60), 18.5, 14.0)
+    shaft = _union(shaft, _cone(points, thigh(-5, 1, -60), distal, 13.5, 14.0), 10)
+    greater = _cone(points, thigh(8, 3, -10), thigh(12, 11, 25), 15.0, 7.5)
+    lesser = _cone(points, thigh(-8, 6, -38), thigh(-13, 15, -41), 11.0, 6.0)
     neck = _cone(points, waist, junction, 15.0, 17.5)
     body = _union(_union(shaft, greater, 10), lesser, 10)
     body = _union(body, neck, 10)
@@ -154,14 +158,16 @@ def _femur(points: Array) -> Array:
 def _femoral_cortex(points: Array) -> Array:
     """1.3 mm over the head, 6 mm in the shaft, the change along the metaphysis."""
     share = np.clip((points[..., 2] + 10) / -60, 0, 1)
-    return (1.3 + 4.7 * share * share * (3 - 2 * share)).astype(np.float32)
+    cortex: Array = (1.3 + 4.7 * share * share * (3 - 2 * share)).astype(np.float32)
+    return cortex
 
 
 def _marrow(points: Array) -> Array:
     junction, distal = _femoral_axes()
-    isthmus = junction + (-5, 1, -60)
+    thigh = _from(junction)
+    isthmus = thigh(-5, 1, -60)
     return _union(
-        _cone(points, junction + (-3, 0, -34), isthmus, 9.5, 8.0),
+        _cone(points, thigh(-3, 0, -34), isthmus, 9.5, 8.0),
         _cone(points, isthmus, distal, 7.5, 8.0),
         6,
     )
@@ -169,17 +175,18 @@ def _marrow(points: Array) -> Array:
 
 def _pelvis(points: Array) -> Array:
     head = np.array(HEAD, np.float32)
+    hip = _from(head)
     opening = np.array([0.72, -0.32, -0.62], np.float32)
     opening /= np.linalg.norm(opening)
-    beyond = (points - head) @ opening - 4
-    cup = _intersection(_ball(points, head + (-4, 2, 4), 33.0), beyond, 4)
-    column = _cone(points, head + (-8, 8, 28), head + (-13, 15, 62), 19.0, 13.0)
-    wing = _plate(points, head + (-10, 12, 92), (6.5, 56.0, 48.0), 62.0)
-    ischium = _cone(points, head + (-16, 22, -14), head + (-24, 30, -62), 16.0, 14.0)
-    tuber = _cone(points, head + (-24, 30, -62), head + (-52, 2, -74), 12.0, 6.5)
-    superior = _cone(points, head + (-24, -14, -8), head + (-62, -32, -22), 12.0, 8.5)
-    body = _cone(points, head + (-66, -30, -24), head + (-68, -24, -50), 9.5, 8.5)
-    lower = _cone(points, head + (-52, 2, -74), head + (-68, -24, -50), 6.5, 8.0)
+    beyond = np.asarray((points - head) @ opening - 4, np.float32)
+    cup = _intersection(_ball(points, hip(-4, 2, 4), 33.0), beyond, 4)
+    column = _cone(points, hip(-8, 8, 28), hip(-13, 15, 62), 19.0, 13.0)
+    wing = _plate(points, hip(-10, 12, 92), (6.5, 56.0, 48.0), 62.0)
+    ischium = _cone(points, hip(-16, 22, -14), hip(-24, 30, -62), 16.0, 14.0)
+    tuber = _cone(points, hip(-24, 30, -62), hip(-52, 2, -74), 12.0, 6.5)
+    superior = _cone(points, hip(-24, -14, -8), hip(-62, -32, -22), 12.0, 8.5)
+    body = _cone(points, hip(-66, -30, -24), hip(-68, -24, -50), 9.5, 8.5)
+    lower = _cone(points, hip(-52, 2, -74), hip(-68, -24, -50), 6.5, 8.0)
     bone = _union(_union(cup, column, 16), wing, 14)
     bone = _union(bone, ischium, 12)
     bone = _union(bone, _union(_union(superior, body, 8), _union(tuber, lower, 6), 6), 9)
@@ -192,46 +199,51 @@ def _thigh(points: Array) -> Array:
     width = 98 + 0.10 * z
     depth = 84 + 0.08 * z
     radius = np.sqrt(((x + 14) / width) ** 2 + ((y - 4) / depth) ** 2)
-    return ((radius - 1) * np.minimum(width, depth)).astype(np.float32)
+    distance: Array = ((radius - 1) * np.minimum(width, depth)).astype(np.float32)
+    return distance
+
+
+def _from(origin: Array) -> Callable[[float, float, float], Array]:
+    """Points named by their way from `origin`, mm."""
+    return lambda x, y, z: origin + np.array((x, y, z), np.float32)
 
 
 def _ball(points: Array, centre: Array, radius: float) -> Array:
-    return _length(points - np.asarray(centre, np.float32)) - np.float32(radius)
+    return _length(points - centre) - np.float32(radius)
 
 
 def _cone(points: Array, start: Array, end: Array, r_start: float, r_end: float) -> Array:
     """A capsule whose radius runs from one value to the other; exact where they are equal."""
-    start, end = np.asarray(start, np.float32), np.asarray(end, np.float32)
     axis = end - start
     away = points - start
     share = np.clip(away @ axis / (axis @ axis), 0, 1)
     radius = np.float32(r_start) + share * np.float32(r_end - r_start)
-    return _length(away - share[..., None] * axis) - radius
+    return np.asarray(_length(away - share[..., None] * axis) - radius, np.float32)
 
 
 def _plate(
     points: Array, centre: Array, half_axes: tuple[float, float, float], turn_deg: float
 ) -> Array:
-    """A flat ellipsoid turned about z; the first-order distance of Quilez, good near its surface."""
+    """A flat ellipsoid turned about z; the first-order distance, good near its surface."""
     cos, sin = math.cos(math.radians(turn_deg - 90)), math.sin(math.radians(turn_deg - 90))
     turned = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
-    scaled = (points - np.asarray(centre, np.float32)) @ turned.T / np.asarray(
-        half_axes, np.float32
-    )
-    radius = _length(scaled)
-    slope = _length(scaled / np.asarray(half_axes, np.float32))
-    return radius * (radius - 1) / np.maximum(slope, np.float32(1e-6))
+    axes = np.array(half_axes, np.float32)
+    scaled = np.asarray((points - centre) @ turned.T / axes, np.float32)
+    radius, slope = _length(scaled), _length(scaled / axes)
+    return np.asarray(radius * (radius - 1) / np.maximum(slope, 1e-6), np.float32)
 
 
 def _length(vectors: Array) -> Array:
-    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    length: Array = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return length
 
 
 def _union(a: Array, b: Array, blend: float) -> Array:
     """The smooth minimum: bodies grow together over `blend` mm, as bone does."""
     width = np.float32(blend)
     overlap = np.clip(width - np.abs(a - b), 0, None) / width
-    return np.minimum(a, b) - overlap * overlap * width / 4
+    blended: Array = np.minimum(a, b) - overlap * overlap * width / np.float32(4)
+    return blended
 
 
 def _intersection(a: Array, b: Array, blend: float) -> Array:

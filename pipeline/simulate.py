@@ -59,7 +59,7 @@ def project(
     count = max(1, math.ceil(float(lengths.max()) / step))
     chunks = [
         _integrals(volume, source, towards[part], entry[part], leave[part], count)
-        for part in torch.arange(len(towards)).split(max(1, SAMPLES_AT_ONCE // count))
+        for part in torch.split(torch.arange(len(towards)), max(1, SAMPLES_AT_ONCE // count))
     ]
     per_ray = torch.cat(chunks) * (lengths / count).to(volume.dtype)
     return per_ray.reshape(view.rows, view.columns)
@@ -92,7 +92,8 @@ def radiograph_pixels(
     low, high = window or (0.0, float(np.percentile(measured, 99.9)))
     span = max(high - low, np.finfo(np.float64).tiny)
     shown = np.clip((measured - low) / span, 0, 1) * (2**bits - 1)
-    return np.round(shown).astype(np.uint16)
+    pixels: NDArray[np.uint16] = np.round(shown).astype(np.uint16)
+    return pixels
 
 
 def _rays_in_index(index_from_patient: Tensor, view: View) -> tuple[Tensor, Tensor]:
@@ -115,7 +116,8 @@ def _box(source: Tensor, towards: Tensor, last: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _lengths_in_mm(towards: Tensor, patient_from_index: Tensor) -> Tensor:
-    return torch.linalg.norm(towards @ patient_from_index[:3, :3].double().T, dim=1)
+    in_mm: Tensor = torch.linalg.norm(towards @ patient_from_index[:3, :3].double().T, dim=1)
+    return in_mm
 
 
 def _integrals(
