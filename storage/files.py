@@ -125,7 +125,8 @@ def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
     with _on_disk():
         final = _folder((root / path).parent) / Path(path).name
         temporary.replace(final)
-        _sync(final.parent)
+        for folder in (final.parent, final.parent.parent, root):
+            _sync(folder)  # all three: another thread may have made one and not synced it yet
     return Written(path=path, sha256=sha256, size_bytes=size_bytes)
 
 

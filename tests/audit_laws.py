@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - who tampers writes SQL, and every value is a number of this file
 """Laws of the audit chain, run on SQLite and on PostgreSQL: whoever tampers is named.
 
 The seal is written down a second time here, from the words of the design, so that the expected

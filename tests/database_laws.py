@@ -16,7 +16,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from storage import ledger, queries
-from storage.database import begin, connect, is_current, migrate, reading
+from storage.database import begin, connect, is_current, is_empty, migrate, reading
 from storage.errors import SchemaOutdated
 from storage.files import Written
 from storage.records import DeliveryState
@@ -57,8 +57,10 @@ def test_the_migrated_checks_are_the_checks_of_the_code(engine: Engine, empty_ur
 def test_migrating_tells_what_it_applied_and_the_second_time_nothing(empty_url: str) -> None:
     engine = connect(empty_url)
 
+    assert is_empty(engine)
     assert not is_current(engine)
     assert migrate(engine) == ("0001",)
+    assert not is_empty(engine)
     assert is_current(engine)
     assert migrate(engine) == ()
     engine.dispose()
@@ -97,9 +99,13 @@ def test_a_database_without_tables_is_called_outdated(empty_url: str) -> None:
 
 
 def test_what_is_raised_in_a_transaction_takes_back_all_of_it(engine: Engine) -> None:
-    with pytest.raises(ZeroDivisionError), begin(engine) as conn:
-        ledger.receive(conn, NODE, an_instance())
-        raise ZeroDivisionError
+    def receive_two() -> None:
+        with begin(engine) as conn:
+            ledger.receive(conn, NODE, an_instance())
+            ledger.receive(conn, NODE, an_instance("2", study=""))
+
+    with pytest.raises(IntegrityError):
+        receive_two()
 
     with reading(engine) as conn:
         assert queries.study(conn, STUDY) is None

@@ -55,7 +55,7 @@ class Server:
 def server() -> Iterator[Server]:
     """A running cluster with a migrated template database."""
     programs = _programs()
-    with tempfile.TemporaryDirectory(prefix="osteon-postgresql-", dir="/tmp") as name:  # noqa: S108 - a unix socket's path must be short
+    with tempfile.TemporaryDirectory(prefix="osteon-postgresql-", dir="/tmp") as name:
         folder = Path(name)
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")

@@ -117,10 +117,11 @@ def postpone(
 def settle(conn: Connection, node: str, job_id: int, attempt: int, at: datetime) -> State:
     """A job with nothing left to send is DELIVERED, or FAILED where an object was refused.
 
-    Any other job stays as it is; returns where it stands.
+    Any other job stays as it is; returns where it stands. `attempt` is the job's, or that of the
+    results: after a re-run that failed, what an earlier attempt wrote can be sent again.
 
     Raises:
-        StaleAttempt: the job is being delivered under another attempt.
+        StaleAttempt: what is being delivered was written by another attempt.
         UnknownJob: there is no such job.
     """
     audit.lock(conn, node)
@@ -128,14 +129,20 @@ def settle(conn: Connection, node: str, job_id: int, attempt: int, at: datetime)
     state = State(job.state)
     if state is not State.DELIVERING:
         return state
-    if job.attempt != attempt:
-        raise StaleAttempt(f"job {job_id} is delivered under {job.attempt}, not {attempt}")
     current = conn.execute(
-        select(deliveries.c.state, deliveries.c.destination, deliveries.c.status, results.c.kind)
+        select(
+            deliveries.c.state,
+            deliveries.c.destination,
+            deliveries.c.status,
+            results.c.kind,
+            results.c.attempt,
+        )
         .join(results, results.c.id == deliveries.c.result_id)
         .where(deliveries.c.job_id == job_id, results.c.is_current)
         .order_by(deliveries.c.id)
     ).all()
+    if attempt not in {job.attempt, *(row.attempt for row in current)}:
+        raise StaleAttempt(f"job {job_id} is delivered under {job.attempt}, not {attempt}")
     if any(row.state == DeliveryState.PENDING for row in current):
         return state
     refused = [row for row in current if row.state == DeliveryState.REFUSED]
@@ -143,7 +150,7 @@ def settle(conn: Connection, node: str, job_id: int, attempt: int, at: datetime)
     reason = "; ".join(_refusal(row) for row in refused)
     if not current:
         reason = "nothing was to be sent: no results, or no destinations"
-    return advance(conn, node, job_id, attempt, state, event, at, reason=reason)
+    return advance(conn, node, job_id, job.attempt, state, event, at, reason=reason)
 
 
 def resend(conn: Connection, node: str, job_id: int, at: datetime) -> State:

@@ -6,6 +6,9 @@ import pytest
 
 from tests.audit_laws import *  # noqa: F403 - every law is run here on PostgreSQL
 from tests.database_laws import *  # noqa: F403 - every law is run here on PostgreSQL
+from tests.delivery_laws import *  # noqa: F403 - the same
+from tests.ledger_laws import *  # noqa: F403 - the same
 from tests.postgresql import *  # noqa: F403 - its fixtures
+from tests.query_laws import *  # noqa: F403 - the same
 
 pytestmark = pytest.mark.peer
