@@ -1,0 +1,59 @@
+"""Who may open an association. Diagnostics: PS3.8 9.3.4, source 1."""
+
+import pytest
+
+from node.admission import Admitted, Rejected, admit
+from node.settings import Peer
+
+XRAY = Peer(ae_title="XRAY", addresses=("10.0.0.7", "10.1.0.0/16"))
+
+
+def asked(calling: str = "XRAY", called: str = "OSTEON", address: str = "10.0.0.7") -> object:
+    return admit(
+        calling,
+        called,
+        address,
+        peers=(XRAY,),
+        own_ae_title="OSTEON",
+        accept_any_called_ae_title=False,
+    )
+
+
+def test_a_listed_title_from_a_listed_address_is_admitted() -> None:
+    assert asked() == Admitted(XRAY)
+
+
+def test_a_network_admits_each_of_its_addresses() -> None:
+    assert asked(address="10.1.200.3") == Admitted(XRAY)
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "address", "diagnostic", "hint"),
+    [
+        ("STRANGER", "OSTEON", "10.0.0.7", 3, "add it under [[peers]]"),
+        ("XRAY", "OSTEON", "10.0.0.8", 3, "add it to the addresses"),
+        ("xray", "OSTEON", "10.0.0.7", 3, "not listed"),
+        ("XRAY", "OSTEO", "10.0.0.7", 7, "correct the called AE title"),
+    ],
+)
+def test_a_rejection_says_what_to_change(
+    calling: str, called: str, address: str, diagnostic: int, hint: str
+) -> None:
+    verdict = asked(calling, called, address)
+
+    assert isinstance(verdict, Rejected)
+    assert verdict.diagnostic == diagnostic
+    assert hint in verdict.reason
+
+
+def test_any_called_title_is_taken_only_where_the_settings_say_so() -> None:
+    verdict = admit(
+        "XRAY",
+        "ANYTHING",
+        "10.0.0.7",
+        peers=(XRAY,),
+        own_ae_title="OSTEON",
+        accept_any_called_ae_title=True,
+    )
+
+    assert isinstance(verdict, Admitted)
