@@ -33,6 +33,8 @@ EDGE_PART = 0.7
 """Part of the edge along which the image must step up, or down, at the same line."""
 ROUND_PART = 0.97
 CONVEX_PART = 0.95
+FULL_PART = 0.9
+"""A round field fills the image; a round thing in air, a head, say, does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,27 @@ def _border(image: Image) -> int:
         along = max(np.mean(change > STEP), np.mean(change < -STEP))
         if along > score:
             best, score = cut, float(along)
-    return _sharpest(image, (best - 1) * step, (best + 3) * step) if best else 0
+    if not best:
+        return 0
+    edge = _sharpest(image, (best - 1) * step, (best + 3) * step)
+    is_dark = np.median(image[:, :edge]) < 0.5
+    return 0 if is_dark and not _is_cut(image, edge) else edge
+
+
+def _is_cut(image: Image, edge: int) -> bool:
+    """True if a dark border ends like a mask and not like air beside a straight limb.
+
+    A mask ends within two pixels; a limb is round, and grows from its skin as a square root.
+    """
+    outside = np.median(image[:, :edge])
+    away = np.abs(image[:, max(0, edge - 8) : edge + 40] - outside)
+    begun = np.flatnonzero(np.median(away, axis=0) > FLAT / 2)
+    if not begun.size or not 2 <= begun[0] < away.shape[1] - 24:
+        return False
+    before, near, deep = (away[:, begun[0] + n] for n in (-2, 1, 24))
+    rises = deep > STEP
+    is_straight = np.mean(before <= FLAT / 2) >= FLAT_PART
+    return bool(is_straight and rises.any() and np.mean(near[rises] >= 0.7 * deep[rises]) >= 0.8)
 
 
 def _sharpest(image: Image, first: int, last: int) -> int:
@@ -187,24 +209,27 @@ def _between_corners(scaled: Image) -> Mask | None:
     shown = np.abs(scaled[::step, ::step] - np.median(corners)) > 0.03
     if not 0.3 < shown.mean() < 0.98:
         return None
-    field: Mask = binary_opening(shown, np.ones((3, 3)))
+    field = np.asarray(binary_opening(shown, np.ones((3, 3))), bool)
     hull: Mask = convex_hull_image(field) if field.any() else field
     if hull.all() or field.sum() < CONVEX_PART * hull.sum():
         return None
     if np.median(corners) < 0.97 and not _is_round(hull):
         return None
-    inner = binary_erosion(hull, np.ones((3, 3)))
-    enlarged: Mask = np.kron(inner, np.ones((step, step), bool))
+    inner = np.asarray(binary_erosion(hull, np.ones((3, 3))), bool)
+    enlarged = np.asarray(np.kron(inner, np.ones((step, step), bool)), bool)
     return enlarged[: scaled.shape[0], : scaled.shape[1]]
 
 
 def _is_round(field: Mask) -> bool:
     """True for a disc whose outermost parts blades may have cut off."""
     rows, columns = np.flatnonzero(field.any(axis=1)), np.flatnonzero(field.any(axis=0))
+    if max(np.ptp(rows), np.ptp(columns)) < FULL_PART * min(field.shape):
+        return False
     radius = max(np.ptp(rows), np.ptp(columns)) / 2
     row, column = np.ogrid[: field.shape[0], : field.shape[1]]
     away = (row - (rows[0] + rows[-1]) / 2) ** 2 + (column - (columns[0] + columns[-1]) / 2) ** 2
-    disc = (away <= (radius + 0.5) ** 2) & field.any(axis=1)[:, None] & field.any(axis=0)
+    inside = away <= (radius + 0.5) ** 2
+    disc = inside & np.any(field, axis=1, keepdims=True) & np.any(field, axis=0, keepdims=True)
     return bool((disc & field).sum() >= ROUND_PART * (disc | field).sum())
 
 
