@@ -104,7 +104,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     text = _text_of(path)
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError((Fault("", f"not TOML: {error}"),), str(path)) from error
     lines = lines_of(text)
     faults = [*_faults_of_environment(environ)]
