@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,11 +30,12 @@ from node.header import (
     read_header,
     require_match,
 )
+from node.news import once_every
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from storage import database, files, ledger, queries
 from storage.errors import StorageError
-from storage.records import Instance
+from storage.records import Instance, Json
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
@@ -46,6 +47,7 @@ SUCCESS: Final = 0x0000
 PROCESSING_FAILURE: Final = 0x0110
 OUT_OF_RESOURCES: Final = 0xA700
 OTHER_CONTENT: Final = 0xC001
+AUDIT_A_REJECTION_EVERY: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +95,14 @@ def listen(door: Door) -> ThreadedAssociationServer:
     ae.network_timeout = own.network_timeout_s
     ae.acse_timeout = own.idle_timeout_s
     ae.dimse_timeout = own.idle_timeout_s
+    # The handler decides by address too; these hold should it ever fail.
+    ae.require_calling_aet = sorted({peer.ae_title for peer in door.settings.peers})
+    ae.require_called_aet = not own.accept_any_called_ae_title
     ae.add_supported_context(Verification)
     for sop_class in RECEIVED_SOP_CLASSES:
         ae.add_supported_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
     handlers: list[EventHandlerType] = [
-        (evt.EVT_REQUESTED, _on_requested, [door]),
+        (evt.EVT_REQUESTED, _on_requested, [door, once_every(AUDIT_A_REJECTION_EVERY)]),
         (evt.EVT_C_STORE, _on_store, [door]),
         (evt.EVT_CONN_CLOSE, _on_closed, [door]),
     ]
@@ -106,7 +111,7 @@ def listen(door: Door) -> ThreadedAssociationServer:
     return server
 
 
-def _on_requested(event: Event, door: Door) -> None:
+def _on_requested(event: Event, door: Door, is_news: Callable[[str, datetime], bool]) -> None:
     requestor = event.assoc.requestor
     calling, called = _titles(event)
     own = door.settings.receiver
@@ -125,6 +130,15 @@ def _on_requested(event: Event, door: Door) -> None:
             log.warning("association_rejected", address=requestor.address, reason=reason)
             event.assoc.acse.send_reject(0x01, 0x01, diagnostic)
             event.assoc.kill()
+            at = door.clock()
+            if is_news(f"{requestor.address} {reason}", at):
+                _note_rejection(door, requestor.address, reason, at)
+
+
+def _note_rejection(door: Door, address: str, reason: str, at: datetime) -> None:
+    details: dict[str, Json] = {"peer_address": address, "reason": reason}
+    with database.begin(door.engine) as conn:
+        ledger.note(conn, door.settings.node.name, at, "association.rejected", details=details)
 
 
 def _on_closed(event: Event, door: Door) -> None:

@@ -87,6 +87,16 @@ def test_a_stranger_is_rejected_with_the_reason_that_says_so(node: Running) -> N
     assert assoc.acceptor.primitive.diagnostic == 0x03  # calling AE title not recognised
 
 
+def test_a_rejection_is_in_the_audit_once_a_minute(node: Running) -> None:
+    for _ in range(3):
+        node.associate("STRANGER")
+
+    with database.reading(node.engine) as conn:
+        entries = queries.entries(conn)
+    assert [entry.kind for entry in entries] == ["association.rejected"]
+    assert "STRANGER" in str(entries[0].details["reason"])
+
+
 def test_a_wrong_called_title_is_rejected_with_the_reason_that_says_so(node: Running) -> None:
     assoc = node.associate(called="OTHER")
 
