@@ -64,7 +64,7 @@ class Result:
         request, algorithm = self.request, self.reconstruction.algorithm
         made_of = {
             "study": self.heading.study_instance_uid,
-            "inputs": sorted(source.sha256 for source in request.sources),
+            "inputs": sorted((source.sha256, source.view or "") for source in request.sources),
             "rule": request.rule,
             "region": request.region,
             "side": request.side,

@@ -36,7 +36,21 @@ REQUIRED = (
 )
 """Type 2 of the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1)."""
 
+REQUIRED_OF_ANIMALS = (
+    "PatientBreedDescription",
+    "PatientBreedCodeSequence",
+    "BreedRegistrationSequence",
+    "ResponsiblePerson",
+    "ResponsibleOrganization",
+    "PatientSexNeutered",
+)
+"""Type 2C of the Patient and Patient Study modules (PS3.3 C.7.1.1, C.7.2.2)."""
+
+SPECIES = ("PatientSpeciesDescription", "PatientSpeciesCodeSequence")
+
 OPTIONAL = (
+    *SPECIES,
+    *REQUIRED_OF_ANIMALS,
     "IssuerOfPatientID",
     "IssuerOfPatientIDQualifiersSequence",
     "TypeOfPatientID",
@@ -45,15 +59,7 @@ OPTIONAL = (
     "OtherPatientIDsSequence",
     "OtherPatientNames",
     "EthnicGroup",
-    "PatientSpeciesDescription",
-    "PatientSpeciesCodeSequence",
-    "PatientBreedDescription",
-    "PatientBreedCodeSequence",
-    "BreedRegistrationSequence",
-    "ResponsiblePerson",
     "ResponsiblePersonRole",
-    "ResponsibleOrganization",
-    "PatientSexNeutered",
     "PatientAge",
     "PatientSize",
     "PatientWeight",
@@ -156,9 +162,10 @@ def _refuse_two_patients(headers: list[Dataset]) -> None:
 
 def _patient_and_study(header: Dataset) -> Dataset:
     kept = _copied(header, ("SpecificCharacterSet", "StudyInstanceUID", *REQUIRED, *OPTIONAL))
-    for keyword in REQUIRED:
+    is_animal = any(keyword in kept for keyword in SPECIES)
+    for keyword in (*REQUIRED, *(REQUIRED_OF_ANIMALS if is_animal else ())):
         if keyword not in kept:
-            setattr(kept, keyword, "")
+            setattr(kept, keyword, [] if keyword.endswith("Sequence") else "")
     return kept
 
 

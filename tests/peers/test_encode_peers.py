@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,14 @@ from tests.results import (
     radiographs,
     reconstruction,
     request,
+    request_of_files,
     turned,
 )
 
 pytestmark = pytest.mark.peer
 
 SHAPE = (20, 64, 80)
+SHARED = Path(os.environ.get("OSTEON_SHARED", Path(__file__).parents[2].parent / "shared"))
 ASSUMED = (Assumption("source to detector", 1150.0, "mm", "absent"),)
 KNOWN_WARNINGS = {
     # the values are probabilities: HU, the only term that the tool knows, would be a lie
@@ -130,6 +133,38 @@ def test_dciodvfy_finds_no_error_and_no_warning_that_is_not_explained(job: Job) 
         complaints = [line for line in lines if line.startswith(("Error", "Warning"))]
         assert set(complaints) <= KNOWN_WARNINGS, path.name
         assert lines, "dciodvfy names the object at least"
+
+
+REAL = (
+    "pydicom__ljdata_ds_JPEGLSLossless_RG2_JLSL.dcm",
+    "pydicom__ljdata_ds_JPEGExtended_RG2_JPLY_fixed.dcm",
+    "orthanc-mirr__Database_HierarchicalAnonymization_2019-03-28_CR000000.dcm",
+    "orthanc-mirr__Database_Issue56-NoPixelData.dcm",
+    "orthanc-mirr__Database_KarstenHilbertRF.dcm",
+    "robyoung__data_WG04_RLE_XA1_RLE.dcm",
+)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", REAL)
+def test_a_result_of_a_real_radiograph_has_no_error_that_its_source_has_not(
+    tmp_path: Path, name: str
+) -> None:
+    dciodvfy = program("dciodvfy")
+    source = SHARED / "data" / "radiographs" / "dicom" / name
+    if not source.exists():
+        pytest.skip(f"{source} is not here")
+    image = dcmread(source, stop_before_pixels=True)
+    files = {str(image.SOPInstanceUID): source.read_bytes()}
+
+    written = write(
+        reconstruction(box(shape=SHAPE)), radiographs([image]), request_of_files(tmp_path, files)
+    )
+
+    inherited = {line for line in _said(dciodvfy, source) if line.startswith("Error")}
+    for one in (written[0], *written[-2:]):
+        errors = {line for line in _said(dciodvfy, one.path) if line.startswith("Error")}
+        assert errors <= inherited
 
 
 def test_dcentvfy_finds_the_set_and_its_sources_consistent(job: Job) -> None:

@@ -147,6 +147,19 @@ def test_absent_type_2_attributes_are_empty_and_optional_ones_stay_absent(tmp_pa
         assert _bytes_of(one.path, "StudyDescription") is None
 
 
+def test_an_animal_has_what_animals_must_have_and_a_person_has_not(tmp_path: Path) -> None:
+    of_animals = {"PatientBreedDescription", "ResponsiblePerson", "PatientSexNeutered"}
+    animal = two_views(PatientSpeciesDescription="Canis familiaris", ResponsiblePerson="Test^Owner")
+
+    for one in _encode(tmp_path / "animal", animal):
+        ds = dcmread(one.path)
+        assert all(keyword in ds for keyword in of_animals)
+        assert ds.ResponsiblePerson == "Test^Owner"
+        assert ds.PatientSexNeutered is None or ds.PatientSexNeutered == ""
+    for one in _encode(tmp_path / "person", two_views()):
+        assert not any(keyword in dcmread(one.path) for keyword in of_animals)
+
+
 def test_empty_stays_empty(tmp_path: Path) -> None:
     images = two_views(AccessionNumber="", StudyDescription="", PatientSex="")
 

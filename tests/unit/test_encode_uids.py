@@ -16,7 +16,7 @@ from pydicom.uid import RE_VALID_UID
 
 from pipeline.encode.uids import derived_uid
 from pipeline.encode.write import write
-from pipeline.types import Algorithm, Assume, ObjectKind, Request, Side
+from pipeline.types import Algorithm, Assume, ObjectKind, Request, Side, ViewName
 from tests.results import AT, radiographs, reconstruction, request
 
 
@@ -42,7 +42,6 @@ def test_parts_do_not_run_into_each_other() -> None:
 
 
 def _uids(wanted: Request, **changes: Any) -> set[str]:
-    wanted = dataclasses.replace(wanted, kinds=wanted.kinds)
     return {o.sop_instance_uid for o in write(reconstruction(**changes), radiographs(), wanted)}
 
 
@@ -105,6 +104,14 @@ def test_another_engine_changes_every_uid(tmp_path: Path, engine: Algorithm) -> 
     first = _uids(request(tmp_path / "first"))
 
     assert not first & _uids(request(tmp_path / "second"), algorithm=engine)
+
+
+def test_another_view_of_an_input_changes_every_uid(tmp_path: Path) -> None:
+    wanted = request(tmp_path)
+    changed = dataclasses.replace(wanted.sources[0], view=ViewName.PA)
+    other = dataclasses.replace(wanted, sources=(changed, wanted.sources[1]))
+
+    assert not _uids(wanted) & _uids(other)
 
 
 def test_other_bytes_of_an_input_change_every_uid(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
@@ -57,6 +60,28 @@ def test_values_and_places_of_the_voxels_are_read_back(tmp_path: Path, name: str
     np.testing.assert_array_equal(values, expected)
     np.testing.assert_allclose(_affine_of(slices), GRIDS[name], atol=1e-6)
     assert {ds.FrameOfReferenceUID for ds in slices} == {slices[0].FrameOfReferenceUID}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    degrees=st.floats(-180, 180),
+    spacing=st.tuples(*[st.floats(0.05, 20)] * 3),
+    offset=st.tuples(*[st.floats(-2000, 2000)] * 3),
+)
+def test_every_orthogonal_grid_is_read_back_where_it_was(
+    degrees: float, spacing: tuple[float, ...], offset: tuple[float, ...]
+) -> None:
+    shape = (3, 4, 5)
+    matrix = affine(shape, spacing, turned(degrees))
+    matrix[:3, 3] += offset
+    solid = Volume(np.full(shape, 0.9, np.float32), matrix)
+
+    with tempfile.TemporaryDirectory() as folder:
+        slices = _slices(
+            Path(folder), reconstruction(dataclasses.replace(box(), probability=solid))
+        )
+
+    np.testing.assert_allclose(_affine_of(slices), matrix, atol=1e-6)
 
 
 def test_the_volume_shows_the_most_probable_bone_of_each_voxel(tmp_path: Path) -> None:
