@@ -179,10 +179,10 @@ def _reasons(
     """Missing geometry where all views are here; else the missing views, and why any is unknown."""
     if geometry := [reason for side in lacking for reason in side.geometry]:
         head = f"Rule '{rule.name}' has its views, but not their geometry."
-        return (head, *dict.fromkeys(geometry))
+        return sentences.bounded(head, geometry)
     head = sentences.missing_views(rule, len(images), [side.found for side in lacking])
     why = [*unused, *(one for side in lacking for one in side.unused)]
-    return (head, *dict.fromkeys(sentences.of_image(one.image, one.reason) for one in why))
+    return sentences.bounded(head, [sentences.of_image(u.image, u.reason) for u in why])
 
 
 def _age(image: Image) -> tuple[str, str, float, float, str]:

@@ -17,6 +17,8 @@ from pipeline.attributes import text
 from pipeline.types import Side, ViewName
 
 LONGEST_VALUE = 64
+MOST_KINDS = 5
+MOST_REASONS = 12
 SIDES = {Side.RIGHT: "the right side", Side.LEFT: "the left side", Side.UNPAIRED: "no single side"}
 
 
@@ -36,8 +38,10 @@ def no_rule(study: ReceivedStudy, rules: Sequence[Rule]) -> tuple[str, ...]:
         return ("No rules are configured; add [[rules]] to the settings.",)
     if not study.images:
         return ("The study has no image.",)
-    seen = dict.fromkeys(_seen(image) for image in study.images)
-    return (f"No rule takes this study: {'; '.join(seen)}.", *(_why_not(study, r) for r in rules))
+    kinds = sorted({_seen(image) for image in study.images})
+    more = [f"and {len(kinds) - MOST_KINDS} more"] if len(kinds) > MOST_KINDS else []
+    seen = "; ".join(kinds[:MOST_KINDS] + more)
+    return (f"No rule takes this study: {seen}.", *(_why_not(study, rule) for rule in rules))
 
 
 def missing_views(rule: Rule, images: int, found: Sequence[SideFound]) -> str:
@@ -59,6 +63,13 @@ def of_image(image: Image, reason: str) -> str:
     if not isinstance(number, int) or not isinstance(series, int):
         name = f"Image {image.sop_instance_uid}"
     return f"{name}: {reason.rstrip('.')}."
+
+
+def bounded(head: str, reasons: Sequence[str]) -> tuple[str, ...]:
+    """The head and the different reasons, as many as somebody reads."""
+    different = list(dict.fromkeys(reasons))
+    more = [f"And {len(different) - MOST_REASONS} more of this kind."]
+    return (head, *different[:MOST_REASONS], *(more if len(different) > MOST_REASONS else ()))
 
 
 def _seen(image: Image) -> str:
