@@ -33,6 +33,8 @@ EDGE_PART = 0.7
 """Part of the edge along which the image must step up, or down, at the same line."""
 ROUND_PART = 0.97
 CONVEX_PART = 0.95
+BOX_PART = 0.95
+"""What fills its bounding box has no round edge: a straight limb, say."""
 FULL_PART = 0.9
 """A round field fills the image; a round thing in air, a head, say, does not."""
 
@@ -223,7 +225,10 @@ def _between_corners(scaled: Image) -> Mask | None:
 def _is_round(field: Mask) -> bool:
     """True for a disc whose outermost parts blades may have cut off."""
     rows, columns = np.flatnonzero(field.any(axis=1)), np.flatnonzero(field.any(axis=0))
+    box = (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     if max(np.ptp(rows), np.ptp(columns)) < FULL_PART * min(field.shape):
+        return False
+    if field.sum() > BOX_PART * box:
         return False
     radius = max(np.ptp(rows), np.ptp(columns)) / 2
     row, column = np.ogrid[: field.shape[0], : field.shape[1]]
