@@ -34,7 +34,7 @@ NEAR, FAR = 4.0, 99.0
 EXTENT = (250.0, 210.0, 220.0)
 """Size of the field along (z, y, x), mm: taller than what a radiograph of the hip shows."""
 
-HEAD = (-20.0, -4.0, 36.0)
+HEAD = (-13.0, -6.0, 42.0)
 HEAD_RADIUS = 23.5
 NECK_SHAFT_DEG = 127.0
 ANTEVERSION_DEG = 14.0
@@ -147,7 +147,7 @@ def _femur(points: Array) -> Array:
     waist = head + 0.55 * (junction - head)
     shaft = _cone(points, thigh(0, 0, -6), thigh(-5, 1, -60), 18.5, 14.0)
     shaft = _union(shaft, _cone(points, thigh(-5, 1, -60), distal, 13.5, 14.0), 10)
-    greater = _cone(points, thigh(8, 3, -10), thigh(12, 11, 25), 15.0, 7.5)
+    greater = _cone(points, thigh(8, 3, -10), thigh(12, 10, 22), 15.5, 8.5)
     lesser = _cone(points, thigh(-8, 6, -38), thigh(-13, 15, -41), 11.0, 6.0)
     neck = _cone(points, waist, junction, 15.0, 17.5)
     body = _union(_union(shaft, greater, 10), lesser, 10)
@@ -180,13 +180,13 @@ def _pelvis(points: Array) -> Array:
     opening /= np.linalg.norm(opening)
     beyond = np.asarray((points - head) @ opening - 4, np.float32)
     cup = _intersection(_ball(points, hip(-4, 2, 4), 33.0), beyond, 4)
-    column = _cone(points, hip(-8, 8, 28), hip(-13, 15, 62), 19.0, 13.0)
-    wing = _plate(points, hip(-10, 12, 92), (6.5, 56.0, 48.0), 62.0)
-    ischium = _cone(points, hip(-16, 22, -14), hip(-24, 30, -62), 16.0, 14.0)
-    tuber = _cone(points, hip(-24, 30, -62), hip(-52, 2, -74), 12.0, 6.5)
-    superior = _cone(points, hip(-24, -14, -8), hip(-62, -32, -22), 12.0, 8.5)
-    body = _cone(points, hip(-66, -30, -24), hip(-68, -24, -50), 9.5, 8.5)
-    lower = _cone(points, hip(-52, 2, -74), hip(-68, -24, -50), 6.5, 8.0)
+    column = _cone(points, hip(-7, 6, 28), hip(-11, 12, 62), 20.0, 15.0)
+    wing = _plate(points, hip(-11, 12, 84), (9.0, 46.0, 48.0), 68.0)
+    ischium = _cone(points, hip(-13, 13, -14), hip(-24, 15, -58), 16.0, 14.0)
+    tuber = _cone(points, hip(-24, 15, -58), hip(-52, 1, -72), 13.0, 7.5)
+    superior = _cone(points, hip(-24, -4, -8), hip(-60, -10, -20), 12.5, 10.0)
+    body = _cone(points, hip(-64, -10, -24), hip(-66, -7, -48), 11.0, 10.0)
+    lower = _cone(points, hip(-52, 1, -72), hip(-66, -7, -48), 7.5, 9.5)
     bone = _union(_union(cup, column, 16), wing, 14)
     bone = _union(bone, ischium, 12)
     bone = _union(bone, _union(_union(superior, body, 8), _union(tuber, lower, 6), 6), 9)
@@ -198,7 +198,7 @@ def _thigh(points: Array) -> Array:
     x, y, z = (points[..., axis] for axis in range(3))
     width = 98 + 0.10 * z
     depth = 84 + 0.08 * z
-    radius = np.sqrt(((x + 14) / width) ** 2 + ((y - 4) / depth) ** 2)
+    radius = np.sqrt(((x + 8) / width) ** 2 + ((y - 4) / depth) ** 2)
     distance: Array = ((radius - 1) * np.minimum(width, depth)).astype(np.float32)
     return distance
 
