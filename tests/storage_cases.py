@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
-from storage import ledger
-from storage.database import begin
+from storage import ledger, queries
+from storage.database import begin, reading
 from storage.records import DeliveryState, Instance, NewJob, NewResult, StudyState
 
 T = TypeVar("T")
@@ -153,3 +153,25 @@ def together(work: Sequence[Callable[[], T]]) -> list[T]:
     """Runs all of them at once, each in its thread; what one raises is raised here."""
     with ThreadPoolExecutor(len(work)) as pool:
         return [future.result(timeout=60) for future in [pool.submit(one) for one in work]]
+
+
+def everything(engine: Engine) -> Any:
+    """All that is known, but the audit."""
+    with reading(engine) as conn:
+        studies = queries.recent_studies(conn)
+        jobs = queries.jobs(conn)
+        return (
+            studies,
+            jobs,
+            [queries.instances(conn, study.study_instance_uid) for study in studies],
+            [queries.decisions(conn, study.study_instance_uid) for study in studies],
+            [queries.deliveries(conn, job.id) for job in jobs],
+            [queries.results(conn, job.id) for job in jobs],
+        )
+
+
+def kinds(engine: Engine) -> list[str]:
+    """What the audit tells, in the order of its chain."""
+    with reading(engine) as conn:
+        found = queries.entries(conn)
+    return [entry.kind for entry in sorted(found, key=lambda entry: entry.sequence)]

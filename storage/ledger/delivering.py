@@ -41,17 +41,14 @@ def record_attempt(
     sent = insert(delivery_attempts).values(delivery_id=delivery_id, at=at, sha256=row.sha256)
     conn.execute(sent.values(attempt))
     pending = (deliveries.c.id == delivery_id) & (deliveries.c.state == DeliveryState.PENDING)
-    is_acknowledged = state is DeliveryState.ACKNOWLEDGED
-    conn.execute(
-        update(deliveries)
-        .where(pending)
-        .values(
-            **attempt,
-            tries=deliveries.c.tries + 1,
-            next_attempt_at=at if next_attempt_at is None else next_attempt_at,
-            acknowledged_at=at if is_acknowledged else None,
-        )
-    )
+    stands = {
+        "tries": deliveries.c.tries + 1,
+        "next_attempt_at": at if next_attempt_at is None else next_attempt_at,
+        "acknowledged_at": at if state is DeliveryState.ACKNOWLEDGED else None,
+    }
+    conn.execute(update(deliveries).where(pending).values(attempt | stands))
+    names = ("destination", "kind", "sop_instance_uid", "sha256")
+    told = {name: row._mapping[name] for name in names}
     audit.append(
         conn,
         node,
@@ -59,14 +56,7 @@ def record_attempt(
         "delivery.retry_due" if state is DeliveryState.PENDING else f"delivery.{state.lower()}",
         study_instance_uid=row.study_instance_uid,
         job_id=row.job_id,
-        details=attempt
-        | {
-            "status": None if status is None else f"0x{status:04X}",
-            "destination": row.destination,
-            "kind": row.kind,
-            "sop_instance_uid": row.sop_instance_uid,
-            "sha256": row.sha256,
-        },
+        details=attempt | told | {"status": None if status is None else f"0x{status:04X}"},
     )
 
 

@@ -1,19 +1,20 @@
-"""Jobs from their opening to their outcome. `_move` is the only code that writes a state."""
+"""Jobs from their opening to their outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, func, insert, select
 
 from storage import audit
 from storage.errors import NotAllowed, StaleAttempt, UnknownJob, UnknownStudy
+from storage.ledger.moving import move
 from storage.ledger.outcomes import described, replace_results
 from storage.ledger.plain import plain
-from storage.lifecycle import TRANSITIONS, Event, State
+from storage.lifecycle import Event, State
 from storage.records import Json, NewJob, NewResult
 from storage.schema import job_instances, jobs, studies
 from storage.upsert import insert_new
@@ -88,7 +89,7 @@ def claim(
         UnknownJob: there is no such job.
     """
     try:
-        _move(
+        move(
             conn,
             node,
             job_id,
@@ -134,7 +135,7 @@ def advance(
         values |= {"failures": jobs.c.failures + 1, "next_attempt_at": next_attempt_at or at}
     if event is Event.REQUEUED:
         values |= {"failures": 0, "next_attempt_at": next_attempt_at or at}
-    return _move(conn, node, job_id, attempt, seen, event, at, **values)
+    return move(conn, node, job_id, attempt, seen, event, at, **values)
 
 
 def store_outcome(
@@ -162,7 +163,7 @@ def store_outcome(
     """
     made = _made(algorithm, assumptions, figures)
     written: list[Json] = [described(result) for result in results]
-    state = _move(
+    state = move(
         conn,
         node,
         job_id,
@@ -197,7 +198,7 @@ def withhold(
         UnknownJob: there is no such job.
     """
     made = _made(algorithm, assumptions, figures)
-    return _move(
+    return move(
         conn,
         node,
         job_id,
@@ -244,59 +245,6 @@ def ignore_outcome(
         study_instance_uid=study_instance_uid,
         job_id=job_id,
         details=details,
-    )
-
-
-def _move(
-    conn: Connection,
-    node: str,
-    job_id: int,
-    fence: int,
-    seen: State,
-    event: Event,
-    at: datetime,
-    *,
-    details: Mapping[str, Json] | None = None,
-    **values: Any,
-) -> State:
-    """One step of the table by compare-and-set, with its audit entry."""
-    state = TRANSITIONS.get((seen, event))
-    if state is None:
-        raise NotAllowed(f"a job that is {seen} cannot be {event}: job {job_id}")
-    audit.lock(conn, node)
-    is_seen = and_(jobs.c.id == job_id, jobs.c.attempt == fence, jobs.c.state == seen)
-    new = {"deadline_at": None} | values | {"state": state, "changed_at": at}
-    moved = update(jobs).where(is_seen).values(new)
-    row = conn.execute(
-        moved.returning(jobs.c.study_instance_uid, jobs.c.attempt, jobs.c.reason, jobs.c.failures)
-    ).one_or_none()
-    if row is None:
-        _refuse(conn, job_id, fence, seen)
-    audit.append(
-        conn,
-        node,
-        at,
-        f"job.{event}",
-        study_instance_uid=row.study_instance_uid,
-        job_id=job_id,
-        details={
-            "from": seen,
-            "to": state,
-            "attempt": row.attempt,
-            "failures": row.failures,
-            "reason": row.reason,
-            **(details or {}),
-        },
-    )
-    return state
-
-
-def _refuse(conn: Connection, job_id: int, fence: int, seen: State) -> NoReturn:
-    row = conn.execute(select(jobs.c.state, jobs.c.attempt).where(jobs.c.id == job_id)).first()
-    if row is None:
-        raise UnknownJob(f"there is no job {job_id}")
-    raise StaleAttempt(
-        f"job {job_id} is {row.state} under attempt {row.attempt}, not {seen} under {fence}"
     )
 
 
