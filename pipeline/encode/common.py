@@ -42,6 +42,11 @@ SERIES_NUMBER = {
     ObjectKind.SEGMENTATION: 9002,
     ObjectKind.SURFACE_SEGMENTATION: 9003,
 }
+SERIES_NAME = {
+    ObjectKind.MODEL_VOLUME: "volume",
+    ObjectKind.SEGMENTATION: "bones",
+    ObjectKind.SURFACE_SEGMENTATION: "surfaces",
+}
 SERIES_NUMBER_STEP = {Side.RIGHT: 0, Side.LEFT: 10, Side.UNPAIRED: 20}
 """Both knees of one study must not have the same series numbers."""
 
@@ -131,7 +136,7 @@ def put_general_modules(ds: Dataset, result: Result, kind: ObjectKind) -> None:
     day, time = f"{result.at:%Y%m%d}", f"{result.at:%H%M%S}"
     ds.SeriesInstanceUID = result.uid(f"{kind} series")
     ds.SeriesNumber = SERIES_NUMBER[kind] + SERIES_NUMBER_STEP[result.request.side]
-    ds.SeriesDescription = series_description(result)
+    ds.SeriesDescription = series_description(result, kind)
     for name in ("InstanceCreation", "Content", "Series"):
         setattr(ds, f"{name}Date", day)
         setattr(ds, f"{name}Time", time)
@@ -143,10 +148,10 @@ def put_general_modules(ds: Dataset, result: Result, kind: ObjectKind) -> None:
     ds.PositionReferenceIndicator = ""
 
 
-def series_description(result: Result) -> str:
-    """The warning, and which part of the body and which side the series shows."""
+def series_description(result: Result, kind: ObjectKind) -> str:
+    """The warning, what the series holds, and of which part and side of the body."""
     side = "" if result.request.side is Side.UNPAIRED else f" {result.request.side}"
-    return printable(f"{WARNING}: {result.request.region}{side}", 64)
+    return printable(f"{WARNING}: {SERIES_NAME[kind]}, {result.request.region}{side}", 64)
 
 
 def provenance(result: Result, limit: int) -> str:

@@ -24,6 +24,7 @@ from pipeline.encode.common import (
     MODEL_NAME,
     Result,
     algorithm_item,
+    assumptions,
     family,
     file_meta,
     printable,
@@ -72,29 +73,10 @@ def segmentation(result: Result, grid: Grid, volume: list[Dataset], *, refer: bo
         refer: Whether the slices are written too, so that the frames may refer to them; where
             they are not, only the radiographs are referred to.
     """
-    bones = result.reconstruction.bones
-    masks = np.stack([inside(bone) for bone in bones], axis=-1).astype(np.uint8)
-    uid = result.uid("segmentation")
-    made = hd.seg.Segmentation(
-        source_images=[_geometry(ds, result) for ds in volume],
-        pixel_array=_stacked(masks, result, grid),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_described(bone, n, result) for n, bone in enumerate(bones, 1)],
-        series_instance_uid=result.uid("segmentation series"),
-        series_number=1,
-        sop_instance_uid=uid,
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=software_version(),
-        device_serial_number=printable(result.request.node, 64),
-        content_label=CONTENT_LABEL,
-        content_description=content_description(result),
-    )
     ds = Dataset()
-    ds.update(made)
+    ds.update(_built(result, grid, volume))
     put_general_modules(ds, result, ObjectKind.SEGMENTATION)
-    ds.file_meta = file_meta(SegmentationStorage, uid)
+    ds.file_meta = file_meta(SegmentationStorage, ds.SOPInstanceUID)
     _put_codes(ds, result)
     _put_derived_names(ds, result)
     ds.update(result.heading.lossy)
@@ -107,13 +89,35 @@ def segmentation(result: Result, grid: Grid, volume: list[Dataset], *, refer: bo
 
 def content_description(result: Result) -> str:
     """The warning, and whether a part of the geometry was assumed; an LO of 64 characters."""
-    assumed = ", SCALE OR VIEW ASSUMED" if "ASSUMED" in provenance(result, 1024) else ""
+    assumed = ", SCALE OR VIEW ASSUMED" if assumptions(result) else ""
     return printable(f"{WARNING}{assumed}", 64)
 
 
 def segment_label(bone: Bone) -> str:
     """The name of the bone and its side, as viewers list it."""
     return printable(f"{bone.name} {bone.side}" if bone.side in LATERALITY else bone.name, 64)
+
+
+def _built(result: Result, grid: Grid, volume: list[Dataset]) -> hd.seg.Segmentation:
+    """The frames, their places and the segments; what follows from the job is put on later."""
+    bones = result.reconstruction.bones
+    masks = np.stack([inside(bone) for bone in bones], axis=-1).astype(np.uint8)
+    return hd.seg.Segmentation(
+        source_images=[_geometry(ds, result) for ds in volume],
+        pixel_array=_stacked(masks, result, grid),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_described(bone, n, result) for n, bone in enumerate(bones, 1)],
+        series_instance_uid=result.uid("segmentation series"),
+        series_number=1,
+        sop_instance_uid=result.uid("segmentation"),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=software_version(),
+        device_serial_number=printable(result.request.node, 64),
+        content_label=CONTENT_LABEL,
+        content_description=content_description(result),
+    )
 
 
 def _geometry(ds: Dataset, result: Result) -> Dataset:

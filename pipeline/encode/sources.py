@@ -8,6 +8,7 @@ another program would set differently, comes back to the PACS as the PACS knows 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -90,7 +91,10 @@ TEXT_VRS = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"}
     | {"UR", "UT"}
 )
-UNPARSABLE = (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError, struct.error)
+UNPARSABLE = (
+    *(InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError),
+    *(struct.error, zlib.error),
+)
 LOSSY_SYNTAXES = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 
 
@@ -112,7 +116,7 @@ class Heading:
         """`ds` has the patient and the study of the sources, and their devices."""
         ds.update(self.patient_and_study)
         ds.ContributingEquipmentSequence = list(self.equipment)
-        _declare_unchanged(ds, _encodings(self.patient_and_study))
+        _declare_unchanged(ds, default_encoding)
 
 
 def read_heading(sources: Iterable[Source]) -> Heading:
@@ -192,7 +196,13 @@ def _text(header: Dataset, keyword: str) -> str:
 
 
 def _declare_unchanged(ds: Dataset, encodings: str | list[str]) -> None:
-    """Raw text in `ds` and its items is in `encodings`; without this pydicom writes it anew."""
+    """Raw text in `ds` and its items is as it is written; without this pydicom writes it anew.
+
+    An item may have a character set of its own, else it has that of what it lies in
+    (PS3.3 C.12.1.1.2).
+    """
+    if ds.get("SpecificCharacterSet"):
+        encodings = _encodings(ds)
     ds.set_original_encoding(False, True, encodings)
     for tag in ds.keys():  # noqa: SIM118 - iterating over a Dataset decodes what is raw
         element = ds.get_item(tag)
@@ -247,6 +257,9 @@ def _equipment(headers: list[Dataset]) -> tuple[Dataset, ...]:
         if "Manufacturer" not in item:
             # type 1 in this sequence, type 2 in the source (PS3.3 C.12.1, C.7.5.1)
             item.Manufacturer = "UNKNOWN"
+        own = header.get("SpecificCharacterSet")
+        if own and own != headers[0].get("SpecificCharacterSet"):
+            item.SpecificCharacterSet = own
         item.PurposeOfReferenceCodeSequence = [code_item(ACQUISITION_EQUIPMENT)]
         item.ContributionDescription = "Acquisition of the radiographs"
         found[key] = item

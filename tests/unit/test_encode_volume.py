@@ -99,7 +99,7 @@ def test_the_slices_say_that_they_are_no_ct(tmp_path: Path) -> None:
     ds = _slices(tmp_path, reconstruction())[0]
 
     assert list(ds.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
-    assert ds.SeriesDescription == "MODEL FROM RADIOGRAPHS - NOT A CT: hip R"
+    assert ds.SeriesDescription == "MODEL FROM RADIOGRAPHS - NOT A CT: volume, hip R"
     for text in (ds.ImageComments, ds.DerivationDescription):
         assert text.startswith("MODEL FROM RADIOGRAPHS - NOT A CT. ")
         assert "Visual hull 1.0" in text

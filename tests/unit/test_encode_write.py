@@ -115,11 +115,14 @@ def test_a_full_disk_leaves_no_file_under_its_final_name(
     assert all(path.name.startswith(".") for path in (tmp_path / "out").iterdir())
 
 
-def test_the_series_of_the_two_sides_have_different_numbers(tmp_path: Path) -> None:
-    numbers = []
+def test_series_of_another_kind_or_side_have_other_numbers_and_descriptions(tmp_path: Path) -> None:
+    numbers, names = [], []
     for side in ("R", "L", "U"):
         wanted = request(tmp_path / side, side=type(box().side)(side))
         written = write(reconstruction(), radiographs(), wanted)
-        numbers += [dcmread(one.path).SeriesNumber for one in (written[0], *written[-2:])]
+        for one in (written[0], *written[-2:]):
+            ds = dcmread(one.path)
+            numbers.append(ds.SeriesNumber)
+            names.append(ds.SeriesDescription)
 
-    assert len(set(numbers)) == 9
+    assert len(set(numbers)) == len(set(names)) == 9
