@@ -278,3 +278,18 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
     keywords = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
     _set(item, dict(zip(keywords, (value, scheme, meaning), strict=True)))
     return item
+
+
+def with_own_uids(ds: Dataset, study: str, **keywords: Any) -> Dataset:
+    """A copy of `ds` in the study and patient `study`, with `keywords`; no pixel is changed."""
+    own = copy.deepcopy(ds)
+    image = str(ds.get("SOPInstanceUID", "")) or f"{ds.get('ViewPosition', '')}"
+    own.file_meta.MediaStorageSOPInstanceUID = uid("instance", study, image)
+    uids = {
+        "StudyInstanceUID": uid("study", study),
+        "SeriesInstanceUID": uid("series", study, image),
+        "SOPInstanceUID": uid("instance", study, image),
+        "PatientID": f"TEST-{study}"[:64],
+    }
+    _set(own, uids | keywords)
+    return own

@@ -146,6 +146,12 @@ class Node:
         with database.reading(self.engine) as conn:
             return queries.quarantined(conn)
 
+    def files(self, study_instance_uid: str) -> list[Path]:
+        """The files that it keeps of a study, in the order of arrival."""
+        with database.reading(self.engine) as conn:
+            rows = queries.instances(conn, study_instance_uid)
+        return [self.folder / "data" / "instances" / row.path for row in rows]
+
     def instances(self, study_instance_uid: str) -> frozenset[str]:
         """The SOP Instance UIDs that it holds of a study, each with its file on disk.
 

@@ -74,6 +74,15 @@ class Parrot:
         self.say(associate_rq(calling, self.to.ae_title, sop_class))
         return self.hear()
 
+    def store(self, sop_instance_uid: bytes, data_set: bytes) -> int | None:
+        """C-STORE of a data set as it is; the status, or None where the node gave none."""
+        self.say(p_data(c_store_rq(sop_instance_uid), is_command=True, is_last=True))
+        parts = [data_set[at : at + 16000] for at in range(0, len(data_set), 16000)] or [b""]
+        for part in parts[:-1]:
+            self.say(p_data(part, is_command=False, is_last=False))
+        self.say(p_data(parts[-1], is_command=False, is_last=True))
+        return status_of(self.hear())
+
     def is_closed(self) -> bool:
         """True once the node closes the connection, whatever it says before.
 

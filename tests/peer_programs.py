@@ -16,6 +16,7 @@ import pydicom
 import SimpleITK
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless
 
 from tests.processes import LOOPBACK, Process, absent, free_port, is_listening, program
 
@@ -143,11 +144,36 @@ def dciodvfy(path: Path) -> list[str]:
     return [line for line in lines if line.startswith("Error")]
 
 
-def dcmcjpeg(source: Path, target: Path, *options: str) -> Path:
-    """`target`, which is `source` in a JPEG transfer syntax (`+eb` baseline, `+ee` extended)."""
-    ran = run([program("dcmcjpeg"), *options, source, target])
-    if not ran.is_success:
-        raise RuntimeError(ran.output)
+ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "1.2.840.10008.1.2": ("dcmconv", "+ti"),
+    "1.2.840.10008.1.2.1": ("dcmconv", "+te"),
+    "1.2.840.10008.1.2.2": ("dcmconv", "+tb"),
+    "1.2.840.10008.1.2.1.99": ("dcmconv", "+td"),
+    "1.2.840.10008.1.2.5": ("dcmcrle",),
+    "1.2.840.10008.1.2.4.50": ("dcmcjpeg", "+eb", "--uid-never"),
+    "1.2.840.10008.1.2.4.51": ("dcmcjpeg", "+ee", "--uid-never"),
+    "1.2.840.10008.1.2.4.57": ("dcmcjpeg", "+el"),
+    "1.2.840.10008.1.2.4.70": ("dcmcjpeg", "+e1"),
+    "1.2.840.10008.1.2.4.80": ("dcmcjpls", "+el"),
+    "1.2.840.10008.1.2.4.81": ("dcmcjpls", "+en", "--uid-never"),
+}
+"""dcmtk's encoder of each transfer syntax that it can write."""
+
+
+def encode(source: Path, target: Path, transfer_syntax_uid: str) -> Path:
+    """`target`, which is `source` in another transfer syntax, under the same UIDs.
+
+    dcmtk has no encoder for JPEG 2000; there pydicom's is used.
+    """
+    if encoder := ENCODERS.get(transfer_syntax_uid):
+        ran = run([program(encoder[0]), *encoder[1:], source, target])
+        if not ran.is_success:
+            raise RuntimeError(ran.output)
+        return target
+    ds = pydicom.dcmread(source)
+    quality = {} if transfer_syntax_uid == JPEG2000Lossless else {"j2k_cr": [8]}
+    ds.compress(transfer_syntax_uid, generate_instance_uid=False, **quality)
+    ds.save_as(target)
     return target
 
 
