@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pipeline.errors import UnreadablePixels
 
@@ -31,6 +32,7 @@ MAXIMUM_INFLATED_BYTES = 512 * 1024 * 1024
 GREY_TOLERANCE = 4
 """How far the channels of a grey image in colour may differ after lossy compression, of 255."""
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_JPEG_FAMILY = "1.2.840.10008.1.2.4."
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420")
 
 
@@ -64,7 +66,10 @@ def stored_values(ds: Dataset, frame_number: int = 1) -> Stored:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # judged by what comes out
+            _check_end(ds, frame_number)
             decoded = pixel_array(ds, index=frame_number - 1, correct_unused_bits=False)
+    except UnreadablePixels:
+        raise
     except Exception as fault:
         raise UnreadablePixels(
             f"The pixel stream of the image is broken: no decoder can read it ({_syntax(ds)})"
@@ -112,15 +117,13 @@ def _inflated(path: Path) -> Dataset:
     if not engine.eof:
         raise UnreadablePixels("The deflated file is cut off, or too large when it is inflated")
     plain = read_dataset(BytesIO(content), is_implicit_VR=False, is_little_endian=True)
-    ds = FileDataset(
+    return FileDataset(
         path,
         plain,
         file_meta=read_file_meta_info(path),
         is_implicit_VR=False,
         is_little_endian=True,
     )
-    ds.set_original_encoding(False, True, plain.get("SpecificCharacterSet", "iso8859"))
-    return ds
 
 
 def _check(ds: Dataset, frame_number: int) -> None:
@@ -148,9 +151,26 @@ def _check(ds: Dataset, frame_number: int) -> None:
         raise UnreadablePixels("SamplesPerPixel and PhotometricInterpretation do not fit")
 
 
-def _syntax(ds: Dataset) -> str:
+def _check_end(ds: Dataset, frame_number: int) -> None:
+    """libjpeg fills what a stream lacks with grey and says nothing, so its end is looked for.
+
+    JPEG, JPEG-LS and JPEG 2000 all end with FFD9; a few bytes that fill the fragment may follow.
+    """
+    uid = _transfer_syntax_uid(ds)
+    if uid is None or not uid.startswith(_JPEG_FAMILY):
+        return
+    stream = get_frame(ds.PixelData, frame_number - 1, number_of_frames=frame_count(ds))
+    if b"\xff\xd9" not in stream[-64:]:
+        raise UnreadablePixels("The pixel stream of the image is broken: it is cut off")
+
+
+def _transfer_syntax_uid(ds: Dataset) -> UID | None:
     meta = getattr(ds, "file_meta", None)
-    uid = None if meta is None else meta.get("TransferSyntaxUID")
+    return None if meta is None else meta.get("TransferSyntaxUID")
+
+
+def _syntax(ds: Dataset) -> str:
+    uid = _transfer_syntax_uid(ds)
     return "no transfer syntax" if uid is None else str(uid.name)[:64]
 
 
@@ -171,9 +191,8 @@ def _within_bits(values: NDArray[np.integer], ds: Dataset) -> Stored:
     A lossy decoder may overshoot the range: there, the nearest value counts and not the low bits.
     """
     bits, signed = int(ds.BitsStored), ds.get("PixelRepresentation", 0) == 1
-    meta = getattr(ds, "file_meta", None)
-    uid = None if meta is None else meta.get("TransferSyntaxUID")
-    if uid is not None and uid.is_compressed and not uid.is_deflated and "RLE" not in uid.name:
+    uid = _transfer_syntax_uid(ds)
+    if uid is not None and uid.startswith(_JPEG_FAMILY):
         nearest: Stored = np.clip(values.astype(np.int32), *stored_range(ds))
         return nearest
     shift = max(0, int(ds.get("HighBit", bits - 1)) - (bits - 1))

@@ -100,6 +100,10 @@ def radiograph(
     side: Side = Side.UNPAIRED,
 ) -> Radiograph:
     """`read` of a dataset with its pixels."""
+    if frame_number > 1 and str(ds.get("PositionerMotion", "")).strip() == "DYNAMIC":
+        raise ContradictoryGeometry(
+            "The C-arm moves during the run (PositionerMotion DYNAMIC): its angles hold for frame 1"
+        )
     placed = view_from_tags(ds, view, assume)
     seen = exposure(ds, frame_number)
     return Radiograph(

@@ -143,7 +143,7 @@ def satisfies(expected: str, view: ViewName) -> bool:
 
 
 def _position(attributes: Mapping[str, Json]) -> _Cue | Unknown | None:
-    said = text(attributes, "ViewPosition")
+    said = text(attributes, "ViewPosition")[:16]  # no more of a CS (PS3.5 6.2) is worth quoting
     word = re.sub(r"[^A-Z0-9]", "", said)
     if word in _SAYS_NOTHING:
         return None
@@ -160,7 +160,7 @@ def _coded(attributes: Mapping[str, Json]) -> _Cue | Unknown | None:
     if not said:
         return None
     value, meaning = said[0]
-    label = f"ViewCodeSequence {value} {meaning}".rstrip()
+    label = f"ViewCodeSequence {value[:16]} {meaning[:64]}".rstrip()
     if len(said) > 1:
         return Unknown(f"{label} has modifiers; it is no nominal view")
     if value in _THROUGH:
