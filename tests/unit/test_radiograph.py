@@ -22,6 +22,7 @@ from pydicom.uid import (
 
 from pipeline import pixels
 from pipeline.errors import (
+    ContradictoryGeometry,
     MissingGeometry,
     PipelineError,
     StudyError,
