@@ -8,6 +8,7 @@ does 0x0000 leave. Pixels are never decoded here, and a peer's UID never becomes
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.engine import Engine
 
 from node.admission import Admitted, Rejected, admit
@@ -33,13 +35,13 @@ from node.header import (
 from node.news import once_every
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
+from node.wire import OneAssociation
 from storage import database, files, ledger, queries
 from storage.errors import StorageError
 from storage.records import Instance, Json
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
-    from pynetdicom.transport import ThreadedAssociationServer
 
 log = structlog.get_logger()
 
@@ -106,8 +108,13 @@ def listen(door: Door) -> ThreadedAssociationServer:
         (evt.EVT_C_STORE, _on_store, [door]),
         (evt.EVT_CONN_CLOSE, _on_closed, [door]),
     ]
-    server = ae.start_server((own.host, own.port), block=False, evt_handlers=handlers)
-    assert server is not None  # noqa: S101 - block=False always returns the server
+    server: ThreadedAssociationServer = ae.make_server(
+        (own.host, own.port),
+        evt_handlers=handlers,
+        server_class=ThreadedAssociationServer,
+        request_handler=OneAssociation,
+    )
+    threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
     return server
 
 
