@@ -8,7 +8,6 @@ does 0x0000 leave. Pixels are never decoded here, and a peer's UID never becomes
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,7 +34,7 @@ from node.header import (
 from node.news import once_every
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
-from node.wire import OneAssociation
+from node.wire import serve
 from storage import database, files, ledger, queries
 from storage.errors import StorageError
 from storage.records import Instance, Json
@@ -108,14 +107,7 @@ def listen(door: Door) -> ThreadedAssociationServer:
         (evt.EVT_C_STORE, _on_store, [door]),
         (evt.EVT_CONN_CLOSE, _on_closed, [door]),
     ]
-    server: ThreadedAssociationServer = ae.make_server(
-        (own.host, own.port),
-        evt_handlers=handlers,
-        server_class=ThreadedAssociationServer,
-        request_handler=OneAssociation,
-    )
-    threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
-    return server
+    return serve(ae, (own.host, own.port), handlers)
 
 
 def _on_requested(event: Event, door: Door, is_news: Callable[[str, datetime], bool]) -> None:

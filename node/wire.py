@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.transport import RequestHandler
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+if TYPE_CHECKING:
+    from pynetdicom.events import EventHandlerType
 
 LONGEST_PDU_BYTES: Final = 8 * 1024 * 1024
 """Twice the largest `maximum_pdu_bytes` that may be set; an A-ASSOCIATE-RQ has no agreed limit."""
@@ -30,6 +35,25 @@ class OneAssociation(RequestHandler):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         own.recv = partial(receive, connection)  # type: ignore[method-assign] # no seam for it
         return assoc
+
+
+def serve(
+    ae: ApplicationEntity, address: tuple[str, int], handlers: list[EventHandlerType]
+) -> ThreadedAssociationServer:
+    """A running server, as `ae.start_server` gives, whose connections are these.
+
+    Raises:
+        OSError: the port is taken, or the address is not this machine's.
+    """
+    server: ThreadedAssociationServer = ae.make_server(
+        address,
+        evt_handlers=handlers,
+        server_class=ThreadedAssociationServer,
+        request_handler=OneAssociation,
+    )
+    ae._servers.append(server)  # its shutdown() takes it out again
+    threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
+    return server
 
 
 def receive(connection: socket.socket, nr_bytes: int) -> bytearray:

@@ -2,16 +2,14 @@
 
 import socket
 import struct
-import threading
 import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
-from pynetdicom.transport import ThreadedAssociationServer
 
-from node.wire import LONGEST_PDU_BYTES, OneAssociation, receive
+from node.wire import LONGEST_PDU_BYTES, receive, serve
 
 
 @pytest.fixture
@@ -57,12 +55,7 @@ def test_a_length_that_no_pdu_has_is_refused_before_memory_is_taken(
 def port() -> Iterator[int]:
     ae = AE(ae_title="OSTEON")
     ae.add_supported_context(Verification)
-    server = ae.make_server(
-        ("127.0.0.1", 0),
-        server_class=ThreadedAssociationServer,
-        request_handler=OneAssociation,
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = serve(ae, ("127.0.0.1", 0), [])
     yield server.server_address[1]
     server.shutdown()
 
