@@ -91,13 +91,14 @@ def storescu(
     return run([program("storescu"), "-v", "-R", *options, *_association(to, calling), *files])
 
 
-def dcmsend(to: Address, *files: Path, calling: str = "MODALITY") -> Ran:
-    """C-STORE by dcmtk's dcmsend, which proposes the syntax of the files, and uncompressed ones.
+def dcmsend(
+    to: Address, *files: Path, calling: str = "MODALITY", options: Sequence[str] = ()
+) -> Ran:
+    """C-STORE by dcmtk's dcmsend.
 
-    It decompresses RLE on its own account and exits with 0 where one of several files failed, so
-    that the status of each is to be read in `output`.
+    It decompresses what is lossless unless told `-dn`, and counts each status in its summary.
     """
-    return run([program("dcmsend"), "-v", *_association(to, calling), *files])
+    return run([program("dcmsend"), "-v", *options, *_association(to, calling), *files])
 
 
 def findscu(at: Address, folder: Path, level: str, **keys: str) -> list[Dataset]:

@@ -22,7 +22,8 @@ from tests.peer_programs import (
 
 pytestmark = pytest.mark.peer
 
-RLE = "1.2.840.10008.1.2.5"
+NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+"""dcmsend offers these together, and the node chooses."""
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 STRANGER = "STRANGER"
@@ -77,7 +78,7 @@ def test_what_storescu_sends_is_kept_as_it_came(node: Node, tmp_path: Path, synt
 def test_what_dcmsend_sends_is_kept_as_it_came(node: Node, tmp_path: Path, syntax: str) -> None:
     sent = a_file(tmp_path, f"dcmsend {syntax}", syntax)
 
-    ran = dcmsend(node.address, sent)
+    ran = dcmsend(node.address, sent, options=["-dn"])
 
     assert ran.is_success, ran.output
     assert "with status SUCCESS  : 1" in ran.output
@@ -85,8 +86,7 @@ def test_what_dcmsend_sends_is_kept_as_it_came(node: Node, tmp_path: Path, synta
     original = pydicom.dcmread(sent)
     assert kept.SOPInstanceUID == original.SOPInstanceUID
     assert np.array_equal(kept.pixel_array, original.pixel_array)
-    if syntax != RLE:  # dcmsend takes RLE apart before it sends
-        assert kept.file_meta.TransferSyntaxUID == syntax
+    assert kept.file_meta.TransferSyntaxUID in (NATIVE if syntax in NATIVE else (syntax,))
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -109,7 +109,7 @@ def test_a_stranger_leaves_nothing_behind(node: Node, tmp_path: Path, send: obje
 
     ran = send(node.address, sent, calling=STRANGER)
 
-    assert NOT_RECOGNISED in ran.output
+    assert "Rejected" in ran.output
     assert node.study(ds.StudyInstanceUID) is None
 
 
@@ -144,12 +144,11 @@ def test_another_image_under_a_taken_uid_is_refused_and_the_first_stays(
     first, second = tmp_path / "first.dcm", tmp_path / "second.dcm"
     ds = radiograph(study="taken")
     first.write_bytes(file_bytes(ds))
-    second.write_bytes(file_bytes(radiograph(study="taken", pixels=limb()[:, ::-1])))
+    second.write_bytes(file_bytes(radiograph(study="taken", pixels=limb() // 2)))
     assert storescu(node.address, first).is_success
 
     ran = storescu(node.address, second)
 
-    assert "Status Summary" not in ran.output
-    assert "0xc001" in ran.output.lower() or not ran.is_success
+    assert "CannotUnderstand" in ran.output, ran.output
     assert np.array_equal(the_kept(node, first).pixel_array, limb())
     assert ds.SOPInstanceUID in {each.affected_sop_instance_uid for each in node.quarantined()}
