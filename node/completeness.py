@@ -17,7 +17,7 @@ wait can no longer be measured, and the study is taken as it is as soon as nobod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from node.settings import Completeness
 from node.study import ReceivedStudy
@@ -51,7 +51,6 @@ def decide(
         policy: the quiet period and the ceiling.
         is_satisfied: whether a rule has every view that it expects (`routing.is_satisfied`).
     """
-    now = now.astimezone(UTC)
     here = len(study.images)
     is_sending = study.open_associations > 0
     if is_satisfied:

@@ -11,11 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.orthanc import Orthanc, running_orthanc
 from tests.peer_programs import Address, running_storescp
 
 SHARED = Path(os.environ.get("OSTEON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+# A machine that is busy with other tests is slow, and that is no fault of the code.
+settings.register_profile("osteon", deadline=None)
+settings.load_profile("osteon")
 
 
 @pytest.fixture(scope="session")
