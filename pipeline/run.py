@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline.encode.write import write
 from pipeline.errors import StudyError
-from pipeline.inputs import radiographs
 from pipeline.quality import judge
+from pipeline.radiograph import read_all
 from pipeline.reconstruct import reconstruct
 from pipeline.types import Outcome, Reconstructed, Refused, Request, Withheld
 
@@ -20,7 +20,7 @@ def run(request: Request) -> Outcome:
         PipelineError: the fault is ours, or passing.
     """
     try:
-        images = radiographs(request)
+        images = read_all(request)
         made = reconstruct(images, region=request.region, side=request.side, model=request.model)
         if reasons := judge(made.figures):
             return Withheld(reasons, made.algorithm, made.assumptions, made.figures)
