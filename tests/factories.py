@@ -238,7 +238,7 @@ def _projection(kind: Kind, view: str) -> dict[str, Any]:
     if kind is Kind.RF:
         return geometry | {"Laterality": "R"}
     if kind is Kind.XA:
-        angle = {"AP": 0, "PA": 180, "LL": 90, "RL": -90}[view]
+        angle = {"AP": 180, "PA": 0, "LL": 90, "RL": -90}[view]  # PS3.3 C.8.7.5.1.2
         angles = {"PositionerPrimaryAngle": angle, "PositionerSecondaryAngle": 0}
         return geometry | angles | {"Laterality": "R", "PositionerMotion": "STATIC"}
     if kind is Kind.CR:
