@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -43,6 +44,15 @@ def network(text: str) -> str:
             f"'{text}' is neither an IP address nor a network such as 10.1.0.0/16"
         ) from None
     raise ValueError(f"'{text}' is one machine with the mask of many; did you mean {meant}?")
+
+
+def time_zone(text: str) -> str:
+    """The name of a time zone in the IANA database."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"'{text}' is no time zone; write it as Europe/Berlin or UTC") from None
+    return text
 
 
 def database_url(text: str, may_hold_password: bool = False) -> str:

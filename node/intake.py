@@ -73,7 +73,7 @@ def _write_down(
     log.info("study_decided", study_instance_uid=uid, verdict=verdict, rule=rule, stands=stands)
     if stands and isinstance(routed, Routed):
         for case in routed.cases:
-            ledger.open_job(conn, node, now, new_job(case, uid, evidence, configuration))
+            ledger.open_job(conn, node, now, new_job(case, uid, evidence, settings))
 
 
 def _unused(case: Case) -> list[str]:

@@ -10,13 +10,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, Strict, field_validator, model_validator
 
-from node.addresses import ae_title, database_url, host, network
+from node.addresses import ae_title, database_url, host, network, time_zone
 from node.rules import Kinds, Name, Table, unique
 from pipeline.types import ObjectKind
 
 AeTitle = Annotated[str, AfterValidator(ae_title)]
 Host = Annotated[str, AfterValidator(host)]
 Network = Annotated[str, AfterValidator(network)]
+TimeZone = Annotated[str, AfterValidator(time_zone)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65_535)]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Seconds = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, le=31 * 86_400)]
@@ -33,6 +34,13 @@ class Node(Table):
         description=(
             "Data folder, relative to this file: instances, results, quarantine and the database. "
             "Beside the file, so that a trial leaves nothing elsewhere."
+        ),
+    )
+    time_zone: TimeZone = Field(
+        "UTC",
+        description=(
+            "IANA name, as Europe/Berlin: dates and times inside the result objects are wall "
+            "time there. UTC, because a wrong zone is worse than a known one."
         ),
     )
 

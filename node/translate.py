@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
 from node.routing import Case
 from node.rules import Rule
+from node.settings import Settings, digest
 from pipeline.reconstruct import algorithm
 from pipeline.types import (
     Algorithm,
@@ -39,6 +41,7 @@ class Order(BaseModel):
     assume: Assume
     frame_number: int
     kinds: tuple[ObjectKind, ...]
+    time_zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Folders:
     results: Path
 
 
-def new_job(case: Case, study_instance_uid: str, completeness: str, configuration: str) -> NewJob:
+def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Settings) -> NewJob:
     """The row that a routed case becomes."""
     rule = case.rule
     made_by = algorithm(rule.model)
@@ -60,6 +63,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, configuratio
         assume=rule.to_assume(),
         frame_number=rule.frame_number,
         kinds=rule.kinds,
+        time_zone=settings.node.time_zone,
     )
     return NewJob(
         study_instance_uid=study_instance_uid,
@@ -70,7 +74,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, configuratio
         model_version=made_by.version,
         weights_digest=made_by.weights_digest,
         input_digest=input_digest(case, rule),
-        configuration_digest=configuration,
+        configuration_digest=digest(settings),
         completeness=completeness,
         priority=rule.priority.rank,
         destinations=rule.destinations,
@@ -110,7 +114,7 @@ def request(
         rule=job.made_of.rule,
         configuration_digest=job.made_of.configuration_digest,
         node=node,
-        at=job.opened_at,
+        at=job.opened_at.astimezone(ZoneInfo(order.time_zone)),
         folder=folder,
         assume=order.assume,
         frame_number=order.frame_number,
