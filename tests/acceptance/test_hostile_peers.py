@@ -1,0 +1,236 @@
+"""Peers that lie, stop in the middle or send garbage: each is dealt with, and disturbs nobody."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from tests.factories import file_bytes, radiograph, uid
+from tests.node_process import Node, answers_echo, running_node
+from tests.parrot import (
+    ABORT,
+    ASSOCIATE_AC,
+    ASSOCIATE_RJ,
+    ASSOCIATE_RQ,
+    P_DATA,
+    Parrot,
+    associate_rq,
+    c_store_rq,
+    p_data,
+    pdu,
+)
+from tests.processes import resident_bytes, wait_until
+
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node with short time-outs and room for few peers."""
+    receiver = {"network_timeout_s": 2.0, "idle_timeout_s": 2.0, "maximum_associations": 4}
+    folder = tmp_path_factory.mktemp("node")
+    with running_node(folder, rules=(), receiver=receiver) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def still_at_work(node: Node) -> Iterator[None]:
+    """After each test the node runs, and the next study is received as ever."""
+    yield
+    wait_until(lambda: answers_echo(node.address), 15, "the node takes associations again")
+    assert node.process.is_running
+
+
+def data_set(study: str) -> bytes:
+    """The bytes of a radiograph as they travel: without preamble and file meta information."""
+    file = file_bytes(radiograph(study=study))
+    length = struct.unpack("<I", file[140:144])[0]
+    return file[144 + length :]
+
+
+def test_a_well_behaved_parrot_is_heard(node: Node) -> None:
+    ds = radiograph(study="well behaved")
+    with Parrot(node.address) as parrot:
+        answer = parrot.associate()
+        status = parrot.store(ds.SOPInstanceUID.encode(), data_set("well behaved"))
+
+    assert answer is not None
+    assert answer.type == ASSOCIATE_AC
+    assert status == 0x0000
+    assert node.instances(ds.StudyInstanceUID) == {ds.SOPInstanceUID}
+
+
+def test_a_stranger_is_rejected_for_good_because_of_its_title(node: Node) -> None:
+    with Parrot(node.address) as parrot:
+        answer = parrot.associate(calling="STRANGER")
+
+        assert answer is not None
+        assert answer.type == ASSOCIATE_RJ
+        # PS3.8 9.3.4: rejected-permanent, by the service user, calling AE title not recognised
+        assert tuple(answer.body[1:4]) == (1, 1, 3)
+        assert parrot.is_closed()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\xff" * 4096,
+        b"\0" * 64,
+    ],
+    ids=["http", "tls", "ones", "zeros"],
+)
+def test_what_is_not_dicom_is_hung_up_on(node: Node, garbage: bytes) -> None:
+    with Parrot(node.address) as parrot:
+        parrot.say(garbage)
+
+        assert parrot.is_closed()
+
+
+def test_a_silent_connection_is_closed(node: Node) -> None:
+    with Parrot(node.address) as parrot:
+        assert parrot.is_closed()
+
+
+def test_a_peer_that_falls_silent_in_an_association_is_let_go(node: Node) -> None:
+    with Parrot(node.address) as parrot:
+        assert parrot.associate() is not None
+
+        assert parrot.is_closed()
+
+
+def test_a_peer_that_stops_within_a_pdu_is_let_go(node: Node) -> None:
+    with Parrot(node.address) as parrot:
+        parrot.say(associate_rq("MODALITY", "OSTEON")[:40])
+
+        assert parrot.is_closed()
+
+
+@pytest.mark.parametrize("kind", [ASSOCIATE_RQ, P_DATA])
+def test_a_pdu_that_claims_four_gigabytes_costs_no_memory(node: Node, kind: int) -> None:
+    before = resident_bytes(node.process.pid)
+    with Parrot(node.address) as parrot:
+        if kind == P_DATA:
+            parrot.associate()
+        parrot.say(pdu(kind, b"\0" * 64 * MEBIBYTE, length=4 * GIBIBYTE - 1))
+
+        assert parrot.is_closed()
+    assert resident_bytes(node.process.pid) - before < 32 * MEBIBYTE
+
+
+@pytest.mark.parametrize("ending", ["abort", "reset", "close"])
+def test_an_instance_that_breaks_off_leaves_no_row_and_no_file(node: Node, ending: str) -> None:
+    ds = radiograph(study=f"breaks off {ending}")
+    half = data_set(f"breaks off {ending}")[:8000]
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(p_data(c_store_rq(ds.SOPInstanceUID.encode()), is_command=True, is_last=True))
+        parrot.say(p_data(half, is_command=False, is_last=False))
+        if ending == "abort":
+            parrot.say(pdu(ABORT, bytes(4)))
+        if ending == "reset":
+            parrot.hang_up()
+
+    incoming = node.folder / "data" / "instances"
+    rows = {path.resolve() for path in node.files(ds.StudyInstanceUID)}
+    assert not rows
+    wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+
+
+def unfinished(store: Path) -> list[Path]:
+    """Files of the instance store that hold no whole DICOM data set of their own name."""
+    return [path for path in store.rglob("*") if path.is_file() and "incoming" in str(path)]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [b"../../../etc/passwd", b"1.2.\x00.3", b"1." * 40 + b"1", b"<script>", b"", b"1.2.3\n"],
+    ids=["path", "nul", "81 characters", "script", "empty", "newline"],
+)
+def test_what_is_not_a_uid_is_refused_and_never_a_path(node: Node, named: bytes) -> None:
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        status = parrot.store(named, data_set("not a uid"))
+
+    assert status != 0x0000
+    assert not list(node.folder.parent.rglob("*passwd*"))
+    assert node.instances(uid("study", "not a uid")) == frozenset()
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+def test_a_header_without_a_uid_is_refused_and_quarantined(node: Node, keyword: str) -> None:
+    ds = radiograph(study=f"without {keyword}")
+    named = str(ds.SOPInstanceUID)
+    del ds[keyword]
+    buffer = pydicom.filebase.DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    pydicom.filewriter.write_dataset(buffer, ds)
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        status = parrot.store(named.encode(), buffer.getvalue())
+
+    # PS3.4 B.2.3: A9xx, the data set does not match its SOP class; Cxxx, cannot understand
+    assert status is not None
+    assert status & 0xF000 in (0xA000, 0xC000)
+    kept = {each.affected_sop_instance_uid: each for each in node.quarantined()}
+    assert kept[named].status == status
+    assert keyword in kept[named].reason
+
+
+@pytest.mark.parametrize(
+    "bytes_",
+    [b"", b"\0" * 1000, b"\xff" * 1000, b"not DICOM at all " * 100],
+    ids=["nothing", "zeros", "ones", "text"],
+)
+def test_a_header_that_cannot_be_parsed_is_refused_and_quarantined(
+    node: Node, bytes_: bytes
+) -> None:
+    named = uid("cannot be parsed", bytes_)
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        status = parrot.store(named.encode(), bytes_)
+
+    assert status is not None
+    assert status & 0xF000 in (0xA000, 0xC000)
+    assert named in {each.affected_sop_instance_uid for each in node.quarantined()}
+
+
+def test_a_deflated_bomb_costs_no_memory(node: Node) -> None:
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    element = struct.pack("<HH2sxxI", 0x0009, 0x0010, b"OB", GIBIBYTE)
+    data = bomb.compress(element)
+    for _ in range(1024):
+        data += bomb.compress(bytes(MEBIBYTE))
+    data += bomb.flush()
+    named = uid("a bomb")
+    before = resident_bytes(node.process.pid)
+    with Parrot(node.address) as parrot:
+        parrot.say(
+            associate_rq(
+                "MODALITY", "OSTEON", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.1.2.1.99"
+            )
+        )
+        assert parrot.hear() is not None
+        status = parrot.store(named.encode(), data)
+
+    assert status != 0x0000
+    assert resident_bytes(node.process.pid) - before < 200 * MEBIBYTE
+
+
+def test_strangers_cannot_use_up_the_places_of_the_modalities(node: Node) -> None:
+    strangers = [Parrot(node.address) for _ in range(8)]
+    try:
+        for stranger in strangers:
+            stranger.say(associate_rq("STRANGER", "OSTEON"))
+
+        wait_until(lambda: answers_echo(node.address), 10, "a modality is heard")
+    finally:
+        for stranger in strangers:
+            stranger.socket.close()
