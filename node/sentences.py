@@ -17,6 +17,7 @@ from pipeline.attributes import text
 from pipeline.types import Side, ViewName
 
 LONGEST_VALUE = 64
+MOST_CONDITIONS = 3
 MOST_KINDS = 5
 MOST_REASONS = 12
 SIDES = {Side.RIGHT: "the right side", Side.LEFT: "the left side", Side.UNPAIRED: "no single side"}
@@ -48,6 +49,8 @@ def missing_views(rule: Rule, images: int, found: Sequence[SideFound]) -> str:
     """Which views the rule needs, and what is here instead."""
     needs = _joined([f"{_article(view)} {view}" for view in rule.views])
     start = f"Rule '{rule.name}' needs {needs} view"
+    if not found and images < len(rule.views):
+        return f"{start}; only {_images(images)} {'is' if images == 1 else 'are'} here."
     if not found:
         return f"{start} of one side; of the {_images(images)} here, none tells its side."
     if len(found) == 1:
@@ -92,6 +95,8 @@ def _why_not(study: ReceivedStudy, rule: Rule) -> str:
         said = _joined([_quoted(value) for value in values(nearest, name)])
         label = KEYWORDS.get(name, name.replace("_ae_title", " AE title"))
         faults.append(f"{label} is {said or 'absent'}, and it asks for {asked}")
+    if len(faults) > MOST_CONDITIONS:
+        faults[MOST_CONDITIONS:] = [f"and {len(faults) - MOST_CONDITIONS} more do not fit"]
     return f"Rule '{rule.name}' does not take it: {'; '.join(faults)}."
 
 

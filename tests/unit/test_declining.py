@@ -42,6 +42,10 @@ SENTENCES = {
         "Rule 'hip' needs a frontal and a lateral view of one side; "
         "of the 2 images here, none tells its side.",
     ),
+    "one view without side": (
+        [radiograph(ImageLaterality=None)],
+        "Rule 'hip' needs a frontal and a lateral view; only one image is here.",
+    ),
     "no distance": (
         two_views(DistanceSourceToDetector=None),
         "Rule 'hip' has its views, but not their geometry.",
@@ -109,6 +113,15 @@ def test_the_other_reasons_name_every_image_and_every_lack(
     assert len(others) == len(parts)
     for other, part in zip(others, parts, strict=True):
         assert part in other
+
+
+def test_of_many_conditions_that_do_not_hold_the_first_three_are_told() -> None:
+    asks = ("modality", "body_part_examined", "view_position", "station_name", "protocol_name")
+
+    reason = reasons_of(study_of(radiograph()), rule(match=dict.fromkeys(asks, "X")))[1]
+
+    assert "ViewPosition is 'AP'" in reason
+    assert reason.endswith("; and 2 more do not fit.")
 
 
 def test_without_rules_the_reason_says_so() -> None:

@@ -93,7 +93,7 @@ def as_written(value: Any) -> Any:
 def test_the_example_loads() -> None:
     settings = load(EXAMPLE, {})
 
-    assert [rule.name for rule in settings.rules] == ["hip", "knee"]
+    assert [rule.name for rule in settings.rules] == ["hip", "knee", "knee-room1"]
     assert [peer.ae_title for peer in settings.peers] == ["PACS", "DXROOM1"]
     assert settings.node.folder == EXAMPLE.parent / "osteon-data"
 
