@@ -31,7 +31,7 @@ SOFT_TISSUE = 0.0205
 NEAR, FAR = 4.0, 99.0
 """Distances are exact up to `NEAR` mm outside a body, and at most `FAR`."""
 
-EXTENT = (250.0, 210.0, 220.0)
+EXTENT = (300.0, 210.0, 226.0)
 """Size of the field along (z, y, x), mm: taller than what a radiograph of the hip shows."""
 
 HEAD = (-13.0, -6.0, 42.0)

@@ -22,17 +22,23 @@ from pipeline.types import Image, Mask, Radiograph, View
 
 MAX_SIDE_PX = 512
 """A pixel is then well below the voxel of a result, and a view costs a tenth of a second."""
-DEGREE = 3
-"""Of the polynomial of the soft tissue: a fourth follows the bone itself."""
-PASSES = 8
+DEGREE = 4
+"""Of the polynomial of soft tissue: a third leaves corners standing, a fifth follows bone."""
+PASSES = 15
 SMALLEST_PIECE = 0.02
 """Smaller pieces, as a share of the largest one, are sesamoids, markers and noise."""
+WEAKEST_PIECE = 0.5
+"""A weaker piece, by its median excess as a share of the largest one's, is soft tissue."""
 LARGEST_HOLE_MM2 = 150.0
 """At the isocentre. Smaller holes are marrow or noise; a larger one is a foramen."""
 LEAST_AREA_MM2 = 100.0
 """At the isocentre: less is no bone that could be reconstructed."""
 LEAST_CONTRAST = 4.0
 """Bone over the scatter of what is left of the soft tissue; below, the fit has found its noise."""
+
+
+LEAST_RISE = 0.02
+"""Bone over soft tissue, as a share of the grey values of the patient: else all is soft tissue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,8 @@ def segment(radiograph: Radiograph) -> Silhouette:
     image, is_valid = _reduced(radiograph, factor)
     patient = _patient(image, is_valid)
     excess = _above_soft_tissue(image, patient)
-    mask = _bone(excess, patient, small, view.name)
+    least = LEAST_RISE * float(np.ptp(np.percentile(image[patient], [0.5, 99.5])))
+    mask = _bone(excess, patient, small, least)
     return Silhouette(mask, np.where(mask, excess, 0).astype(np.float32), is_valid, small)
 
 
@@ -100,7 +107,7 @@ def _patient(image: Image, is_valid: Mask) -> Mask:
     # the open beam is flat; the thin edge of a patient is a slope
     if air.any() and np.median(calm[air]) > low + 0.12 * (high - low):
         return is_valid
-    return is_valid & ~ndimage.binary_dilation(air, iterations=2)
+    return np.asarray(is_valid & ~ndimage.binary_dilation(air, iterations=2))
 
 
 def _above_soft_tissue(image: Image, patient: Mask) -> Image:
@@ -140,24 +147,24 @@ def _terms(patient: Mask) -> NDArray[np.float64]:
     return np.stack(terms, axis=-1)
 
 
-def _bone(excess: Image, patient: Mask, view: View, name: str) -> Mask:
+def _bone(excess: Image, patient: Mask, view: View, least_rise: float) -> Mask:
     """Large pieces above the threshold between soft tissue and bone."""
     calm = ndimage.gaussian_filter(excess, 1.0)
     inside = calm[patient]
-    if np.ptp(inside) == 0:
-        raise NoBone(f"The view {name} shows nothing at all")
+    if np.ptp(inside) <= least_rise:
+        raise NoBone(f"The view {view.name} shows an even grey: no bone stands out")
     # three classes: soft tissue, one thin bone, bone over bone
     threshold, _ = (float(t) for t in threshold_multiotsu(inside, classes=3))
     soft, hard = inside[inside <= threshold], inside[inside > threshold]
     scatter = 1.4826 * float(np.median(np.abs(soft - np.median(soft))))
-    mask = _pieces(patient & (calm > threshold), view)
-    contrast = float(np.median(hard) - np.median(soft)) / max(scatter, 1e-12)
-    if contrast < LEAST_CONTRAST or not mask.any():
-        raise NoBone(f"No bone stands out from the soft tissue in the view {name}")
+    mask = _pieces(patient & (calm > threshold), calm, view)
+    rise = float(np.median(hard) - np.median(soft))
+    if rise < max(LEAST_CONTRAST * scatter, least_rise) or not mask.any():
+        raise NoBone(f"No bone stands out from the soft tissue in the view {view.name}")
     return mask
 
 
-def _pieces(mask: Mask, view: View) -> Mask:
+def _pieces(mask: Mask, excess: Image, view: View) -> Mask:
     """The largest pieces, their small holes filled."""
     steps = np.linalg.norm(view.detector_from_index[:3, :2], axis=0) / magnification(view)
     pixel_mm2 = float(np.prod(steps))
@@ -166,7 +173,9 @@ def _pieces(mask: Mask, view: View) -> Mask:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     least = max(SMALLEST_PIECE * sizes.max(), LEAST_AREA_MM2 / pixel_mm2)
-    kept = (sizes >= least)[pieces]
+    medians = np.array([0, *ndimage.median(excess, pieces, range(1, len(sizes)))])
+    is_bone = (sizes >= least) & (medians >= WEAKEST_PIECE * medians[sizes.argmax()])
+    kept = is_bone[pieces]
     holes, _ = ndimage.label(~kept)
     areas = np.bincount(holes.ravel()) * pixel_mm2
     areas[0] = np.inf

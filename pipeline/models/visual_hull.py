@@ -20,8 +20,22 @@ from scipy import ndimage
 
 from pipeline.errors import MissingView, StudyError
 from pipeline.geometry import grid, magnification, pixel_from_patient, project, source_to_isocentre
-from pipeline.segment import Silhouette
-from pipeline.types import Float, Image, Mask, View, Volume
+from pipeline.quality import figures
+from pipeline.segment import Silhouette, segment
+from pipeline.surface import surface
+from pipeline.types import (
+    Algorithm,
+    Bone,
+    Code,
+    Float,
+    Image,
+    Mask,
+    Radiograph,
+    Reconstruction,
+    Side,
+    View,
+    Volume,
+)
 
 SIZE = 128
 """Voxels along each edge."""
@@ -34,12 +48,38 @@ MARGIN = 1.04
 SMOOTHING_VOXELS = 0.7
 
 
+BONE = Code("272673000", "SCT", "Bone")
+"""The hull cannot tell one bone from another: all of them are one structure."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Depth:
     """How deep a pixel lies in the silhouette, mm at the isocentre, and against what thickness."""
 
     depth: Image
     thickness: Image
+
+
+def reconstruct(
+    radiographs: Sequence[Radiograph], region: str, side: Side, made_by: Algorithm
+) -> Reconstruction:
+    """One structure, all bone that the radiographs show in common, and how well it explains them.
+
+    Raises:
+        StudyError: as `segment`, `visual_hull` and `surface` say.
+    """
+    require_two_directions([radiograph.view for radiograph in radiographs])
+    silhouettes = [segment(radiograph) for radiograph in radiographs]
+    probability = visual_hull(silhouettes)
+    mesh = surface(probability)
+    name = f"Bone of the {region} region" if region else "Bone"
+    assumptions = tuple(a for radiograph in radiographs for a in radiograph.assumptions)
+    return Reconstruction(
+        bones=(Bone(name, BONE, side, probability, mesh),),
+        algorithm=made_by,
+        assumptions=assumptions,
+        figures=figures(silhouettes, probability, mesh),
+    )
 
 
 def visual_hull(silhouettes: Sequence[Silhouette], *, size: int = SIZE) -> Volume:
@@ -49,7 +89,7 @@ def visual_hull(silhouettes: Sequence[Silhouette], *, size: int = SIZE) -> Volum
         MissingView: fewer than two views, or all of them look along one line.
         StudyError: there is no cube about the isocentre that every view sees.
     """
-    _require_two_directions([silhouette.view for silhouette in silhouettes])
+    require_two_directions([silhouette.view for silhouette in silhouettes])
     edge = extent(silhouettes)
     patient_from_index = grid(edge, size)
     squares = np.zeros((size, size, size), np.float32)
@@ -85,7 +125,12 @@ def extent(silhouettes: Sequence[Silhouette]) -> float:
     return 2 * min(seen, needed * MARGIN)
 
 
-def _require_two_directions(views: Sequence[View]) -> None:
+def require_two_directions(views: Sequence[View]) -> None:
+    """Nothing, if at least two of the views look across each other.
+
+    Raises:
+        MissingView: fewer than two views, or all of them look along one line.
+    """
     if len(views) < 2:
         raise MissingView(f"A surface needs at least two views; the study has {len(views)}")
     rays = np.stack([view.patient_from_detector[:3, 2] for view in views])
@@ -145,7 +190,7 @@ def _local_thickness(mask: Mask, depth: Float, steps: Float) -> Image:
         thickness[reached] = radius
     smooth = ndimage.gaussian_filter(np.where(mask, thickness, 0), 2)
     smooth /= np.maximum(ndimage.gaussian_filter(mask.astype(np.float32), 2), np.float32(1e-3))
-    return np.clip(smooth, least, ROUNDING_MM).astype(np.float32)
+    return np.asarray(np.clip(smooth, least, ROUNDING_MM), np.float32)
 
 
 def _pixels(view: View, patient_from_index: Float, size: int) -> NDArray[np.float32]:
