@@ -34,7 +34,7 @@ from node.header import (
 from node.news import once_every
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
-from node.wire import serve
+from node.wire import serve, unfinished
 from storage import database, files, ledger, queries
 from storage.errors import StorageError
 from storage.records import Instance, Json
@@ -141,6 +141,8 @@ def _note_rejection(door: Door, address: str, reason: str, at: datetime) -> None
 
 
 def _on_closed(event: Event, door: Door) -> None:
+    if (half := unfinished(event.assoc)) is not None:
+        half.unlink(missing_ok=True)
     with database.begin(door.engine) as conn:
         ledger.close_transfers(conn, door.settings.node.name, _association(event))
 

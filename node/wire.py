@@ -1,8 +1,9 @@
-"""The connections of the receiver: a PDU is read whole, and none longer than was agreed.
+"""The connections of the receiver: a PDU is read whole, in time, and none longer than was agreed.
 
-pynetdicom reads 4,096 bytes at a time, which is a third of the time of a large instance, and it
-believes whatever length a peer writes into a PDU. Both are one method of its socket, replaced
-here (private API of pynetdicom 3; `tests/unit/test_wire.py` fails if it moves).
+pynetdicom reads 4,096 bytes at a time, which is a third of the time of a large instance, believes
+whatever length a peer writes into a PDU, and waits for ever for the rest of it. All three are one
+method of its socket, replaced here (private API of pynetdicom 3; `tests/unit/test_wire.py` fails
+if it moves).
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pynetdicom.ae import ApplicationEntity
@@ -33,7 +36,7 @@ class OneAssociation(RequestHandler):
         assert isinstance(connection, socket.socket)  # noqa: S101 - a TCP server
         assert own is not None  # noqa: S101 - made for this connection by super()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        own.recv = partial(receive, connection)  # type: ignore[method-assign] # no seam for it
+        own.recv = partial(receive, connection, within_s=assoc.network_timeout)  # type: ignore[method-assign] # no seam for it
         return assoc
 
 
@@ -56,18 +59,39 @@ def serve(
     return server
 
 
-def receive(connection: socket.socket, nr_bytes: int) -> bytearray:
+def unfinished(assoc: Association) -> Path | None:
+    """The file of the instance that was arriving when the association ended; None if none was."""
+    message = assoc.dimse.message
+    path = None if message is None else message._data_set_path
+    return path if isinstance(path, Path) else None
+
+
+def receive(
+    connection: socket.socket, nr_bytes: int, *, within_s: float | None = None
+) -> bytearray:
     """The next `nr_bytes`, or fewer where the peer is gone.
+
+    Args:
+        connection: Something has come, or is about to.
+        nr_bytes: Of a header, or of a body as the header told it.
+        within_s: For all of them; a trickle does not count as progress. None waits for ever.
 
     Raises:
         OSError: more than any PDU may have; nothing was allocated for it.
+        TimeoutError: they did not all come in time.
     """
     if nr_bytes > LONGEST_PDU_BYTES:
         raise OSError(errno.EMSGSIZE, f"a PDU of {nr_bytes} bytes is refused")
     received = bytearray(nr_bytes)
     length = 0
+    deadline = None if within_s is None else time.monotonic() + within_s
     with memoryview(received) as view:
-        while length < nr_bytes and (count := connection.recv_into(view[length:])):
+        while length < nr_bytes:
+            if deadline is not None:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            if not (count := connection.recv_into(view[length:])):
+                break
             length += count
+    connection.settimeout(within_s)
     del received[length:]
     return received

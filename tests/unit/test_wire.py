@@ -51,6 +51,16 @@ def test_a_length_that_no_pdu_has_is_refused_before_memory_is_taken(
     tracemalloc.stop()
 
 
+def test_a_peer_that_trickles_is_not_waited_for(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"abc")
+
+    with pytest.raises(TimeoutError):
+        receive(ours, 100, within_s=0.05)
+
+
 @pytest.fixture
 def port() -> Iterator[int]:
     ae = AE(ae_title="OSTEON")
