@@ -123,7 +123,7 @@ def associate_rq(
     """An A-ASSOCIATE-RQ with one presentation context, of id 1 (PS3.8 9.3.2)."""
     syntaxes = _item(0x30, sop_class.encode()) + _item(0x40, transfer_syntax.encode())
     user = _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"1.2.826.0.1.3680043.8.498.1")
-    titles = calling.ljust(16).encode() + called.ljust(16).encode()
+    titles = called.ljust(16).encode() + calling.ljust(16).encode()
     body = struct.pack(">Hxx", 1) + titles + bytes(32)
     body += _item(0x10, APPLICATION_CONTEXT.encode())
     body += _item(0x20, struct.pack(">Bxxx", 1) + syntaxes)
