@@ -1,8 +1,8 @@
 """C-STORE as a service class user: one object to one destination gives one verdict.
 
 Every destination is served by itself, so that a dead one delays no other. Several objects of a
-destination share an association. TCP_QUICKACK is set after every message, because a peer that
-leaves Nagle's algorithm on otherwise waits 40 ms for our delayed acknowledgement, per object.
+destination share an association. Nagle's algorithm is off, and TCP_QUICKACK is set after every
+message, because either side otherwise waits 40 ms for a delayed acknowledgement, per object.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _associate(
             destination.host,
             destination.port,
             ae_title=destination.ae_title,
-            evt_handlers=[(evt.EVT_DATA_SENT, _acknowledge_at_once)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _do_not_delay), (evt.EVT_DATA_SENT, _do_not_delay)],
         )
     except (OSError, RuntimeError, ValueError) as fault:
         return Unreachable(f"no connection: {fault}")
@@ -168,7 +168,11 @@ def _store(parcel: Parcel, assoc: Association) -> Answer:
     return Answer(parcel.key, verdict(answer.Status), answer.Status, comment)
 
 
-def _acknowledge_at_once(event: Event) -> None:
+def _do_not_delay(event: Event) -> None:
+    """What we send goes at once, and what comes is acknowledged at once, where the system can."""
     own = event.assoc.dul.socket
-    if own is not None and own.socket is not None and hasattr(socket, "TCP_QUICKACK"):
+    if own is None or own.socket is None:
+        return
+    own.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_QUICKACK"):
         own.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

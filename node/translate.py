@@ -70,7 +70,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         rule=rule.name,
         region=rule.region,
         side=case.side,
-        model=made_by.name,
+        model=rule.model,
         model_version=made_by.version,
         weights_digest=made_by.weights_digest,
         input_digest=input_digest(case, rule),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 
@@ -17,9 +18,11 @@ def prepare(threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     import torch  # noqa: PLC0415 - only here, in the worker
 
-    import pipeline.run  # noqa: F401, PLC0415 - the same
+    from pipeline.reconstruct import ENGINES  # noqa: PLC0415 - the same
 
     torch.set_num_threads(threads)
+    for module in ("pipeline.run", *(engine.module for engine in ENGINES.values())):
+        import_module(module)
 
 
 def ready() -> int:

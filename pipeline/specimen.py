@@ -119,7 +119,7 @@ def _geometry(ds: Dataset, name: ViewName) -> None:
     ds.DistanceSourceToDetector = SOURCE_TO_DETECTOR
     ds.DistanceSourceToPatient = SOURCE_TO_PATIENT
     ds.ImagerPixelSpacing = [SPACING, SPACING]
-    ds.DetectorType = "DIRECT"
+    ds.DetectorType, ds.PositionerType = "DIRECT", "NONE"
     ds.KVP = 75
     ds.AcquisitionContextSequence = []
 
