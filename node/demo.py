@@ -74,14 +74,14 @@ def show(out: Console, folder: Path) -> bool:
     """The demo has run and written `summary.json`; True if the job was DELIVERED."""
     stage = _prepare(folder.resolve())
     out.print("[bold]Osteon[/] - radiographs in, bones back in the PACS\n")
-    with _step(out, "Radiographs of a phantom hip, from the front and from the side"):
-        from pipeline import demonstration  # noqa: PLC0415 - imports torch; the first line stands
-
-        at = datetime.now(UTC).replace(microsecond=0)
-        made = demonstration.specimen(stage.folder / "radiographs", at)
     engine = database.connect(f"sqlite:///{stage.folder / 'data' / 'osteon.sqlite'}")
     with archive.running(stage.folder / "pacs", PACS_AE, stage.pacs_port) as pacs:
         with _node(out, stage):
+            with _step(out, "Radiographs of a phantom hip, from the front and from the side"):
+                from pipeline import demonstration  # noqa: PLC0415 - imports torch, so late
+
+                at = datetime.now(UTC).replace(microsecond=0)
+                made = demonstration.specimen(stage.folder / "radiographs", at)
             with _step(out, f"Two images sent by C-STORE to {NODE_AE}, port {stage.node_port}"):
                 _send(made, stage)
             sent = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Final
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from storage.records import (
     Study,
 )
 
+LINE_LENGTH: Final = 200
 COLOURS: Final = {
     "DELIVERED": "green",
     "ACKNOWLEDGED": "green",
@@ -119,11 +121,11 @@ def _show_latest(out: Console, found: Latest) -> None:
     if not found.studies:
         out.print("Nothing was received yet.")
     for study in found.studies:
-        out.print(_state(study.state), Text(study.study_instance_uid, "bold"), _study_line(study))
+        out.print(_study_line(study), soft_wrap=True)
         _bullets(out, study.reasons)
         for job in found.jobs:
             if job.made_of.study_instance_uid == study.study_instance_uid:
-                out.print("    ", _job_line(job))
+                out.print(Text("    ") + _job_line(job), soft_wrap=True)
     if found.quarantined:
         out.print("\nRefused, and kept in quarantine:", style="bold")
     for refused in found.quarantined:
@@ -134,33 +136,22 @@ def _show_latest(out: Console, found: Latest) -> None:
 
 def _show_study(out: Console, found: StudyFound) -> None:
     study = found.study
-    out.print(_state(study.state), Text(study.study_instance_uid, "bold"), _study_line(study))
+    out.print(_study_line(study), soft_wrap=True)
     _bullets(out, study.reasons)
-    table = _table("received", "from", "modality", "view", "body part", "bytes", "SOP Instance UID")
-    for image in found.instances:
-        table.add_row(
-            moment(image.received_at),
-            f"{image.calling_ae_title} at {image.peer_address}",
-            _said(image, "Modality"),
-            _said(image, "ViewPosition"),
-            _said(image, "BodyPartExamined"),
-            f"{image.size_bytes:,}",
-            image.sop_instance_uid,
-        )
-    out.print(table)
+    _section(out, "Images", (_image(image) for image in found.instances))
     out.print("Decisions", style="bold")
     for decision in found.decisions:
         rule = f" by rule '{decision.rule}'" if decision.rule else ""
-        line = f"{moment(decision.at)}  {decision.verdict}{rule}, since {decision.completeness}"
-        out.print("  ", Text(line))
+        line = f"  {moment(decision.at)}  {decision.verdict}{rule}, since {decision.completeness}"
+        out.print(Text(line), soft_wrap=True)
         _bullets(out, decision.reasons)
     for job in found.jobs:
-        out.print(_job_line(job))
+        out.print(_job_line(job), soft_wrap=True)
 
 
 def _show_job(out: Console, found: JobFound) -> None:
     job = found.job
-    out.print(_job_line(job))
+    out.print(_job_line(job), soft_wrap=True)
     made = job.made_of
     grid = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     model = f"{made.model} {made.model_version}"
@@ -185,12 +176,17 @@ def _show_job(out: Console, found: JobFound) -> None:
     _section(out, "Quality", (_figure(each) for each in job.figures))
     _section(out, "Made", _made(found.results))
     _section(out, "Delivered", _delivered(found.deliveries))
-    _section(out, "Audit", (_entry(entry) for entry in found.entries))
+    _section(out, "Audit", _audit(found.entries))
 
 
 def _study_line(study: Study) -> Text:
     images = "1 image" if study.instances == 1 else f"{study.instances} images"
-    return Text(f"{images}, last at {moment(study.last_received_at)}", "dim")
+    return Text.assemble(
+        _state(study.state),
+        " ",
+        (study.study_instance_uid, "bold"),
+        (f"  {images}, last at {moment(study.last_received_at)}", "dim"),
+    )
 
 
 def _job_line(job: Job) -> Text:
@@ -211,6 +207,13 @@ def _state(state: str) -> Text:
 def _said(image: Instance, keyword: str) -> str:
     value = image.attributes.get(keyword)
     return "-" if value is None else str(value)
+
+
+def _image(image: Instance) -> str:
+    seen = " ".join(_said(image, word) for word in ("Modality", "BodyPartExamined", "ViewPosition"))
+    sender = f"{image.calling_ae_title} at {image.peer_address}"
+    came = f"{image.size_bytes:,} bytes from {sender}, {moment(image.received_at)}"
+    return f"{seen}  {came}  {image.sop_instance_uid}"
 
 
 def _origin(image: Instance) -> str:
@@ -261,10 +264,28 @@ def _delivered(deliveries: Sequence[Delivery]) -> Iterable[str]:
         yield line
 
 
-def _entry(entry: Entry) -> str:
-    told = {key: value for key, value in entry.details.items() if isinstance(value, str | int)}
-    words = " ".join(f"{key}={value}" for key, value in told.items() if value != "")
-    return f"{moment(entry.at)}  {entry.kind}  {words[:160]}"
+def _audit(entries: Sequence[Entry]) -> Iterable[str]:
+    """One line an entry; objects of one kind that had one answer share a line."""
+    for (kind, where, what), alike in groupby(entries, _subject):
+        group = list(alike)
+        words = f"{where} {what}".strip() if len(group) > 1 else _words(group[0])
+        times = f" x {len(group)}" if len(group) > 1 else ""
+        yield f"{moment(group[-1].at)}  {kind}{times}  {words}"
+
+
+def _subject(entry: Entry) -> tuple[str, str, str]:
+    details = entry.details
+    return entry.kind, str(details.get("destination", "")), str(details.get("kind", ""))
+
+
+def _words(entry: Entry) -> str:
+    """What is short enough for a line; the rest is in the database and in `--json`."""
+    told = (
+        f"{key}={str(value)[:16] if key.endswith(('sha256', 'digest')) else value}"
+        for key, value in entry.details.items()
+        if isinstance(value, str | int) and value != ""
+    )
+    return "  ".join(told)[:LINE_LENGTH]
 
 
 def _section(out: Console, title: str, lines: Iterable[str]) -> None:
@@ -272,16 +293,9 @@ def _section(out: Console, title: str, lines: Iterable[str]) -> None:
     if listed:
         out.print(title, style="bold")
     for line in listed:
-        out.print("  ", Text(line))
+        out.print(Text(f"   {line}"), soft_wrap=True)
 
 
 def _bullets(out: Console, reasons: Iterable[str]) -> None:
     for reason in reasons:
-        out.print("    ", Text(f"- {reason}"))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+        out.print(Text(f"    - {reason}"), soft_wrap=True)

@@ -37,7 +37,7 @@ class Specimen:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How near the result is to the phantom."""
+    """How near the result is to the phantom, in the field that both views see."""
 
     dice: float
     assd: float
@@ -64,10 +64,9 @@ def compare(made: Specimen, received: Sequence[Path], picture: Path) -> Comparis
     found = segmented(next(ds for ds in objects if ds.SOPClassUID == SegmentationStorage))
     mesh = meshed(next(ds for ds in objects if ds.SOPClassUID == SurfaceSegmentationStorage))
     truth = occupancy(SIDE, found.array.shape, found.patient_from_index)
-    fine = phantom(SIDE).occupancy
     compared = Comparison(
         dice=dice(found.array > 0.5, truth.array > 0.5),
-        assd=surface_distance(mesh, surface(fine)).assd,
+        assd=surface_distance(mesh, surface(truth)).assd,
     )
     images = [_radiograph(path, view) for path, view in zip(made.paths, made.views, strict=True)]
     picture.write_bytes(compose(images, mesh, dice=compared.dice, assd=compared.assd))
@@ -91,4 +90,5 @@ def meshed(ds: Dataset) -> Mesh:
 
 
 def _radiograph(path: Path, view: ViewName) -> Radiograph:
-    return read(Source(path, "", "", view), view, Assume())
+    uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+    return read(Source(path, uid, "", view), view, Assume())

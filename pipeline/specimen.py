@@ -26,8 +26,8 @@ from pipeline.types import Side, View, ViewName
 SOURCE_TO_DETECTOR: Final = 1150.0
 SOURCE_TO_PATIENT: Final = 950.0
 SPACING: Final = 0.4
-ROWS: Final = 800
-COLUMNS: Final = 640
+ROWS: Final = 768
+COLUMNS: Final = 768
 ORIENTATIONS: Final = {ViewName.AP: ("L", "F"), ViewName.LL: ("P", "F")}
 VIEW_CODES: Final = {
     ViewName.AP: ("399348003", "antero-posterior"),
