@@ -19,7 +19,7 @@ from pipeline.types import Float, Mesh, Radiograph, View
 
 WARNING = "MODEL FROM RADIOGRAPHS - NOT A CT - research use"
 
-WIDTH, HEIGHT, MARGIN, GAP = 1920, 1120, 56, 20
+WIDTH, HEIGHT, MARGIN, GAP = 1920, 1020, 56, 20
 HEADER, FOOTER = 118, 72
 SPLIT = 0.5
 """Share of the width that the radiographs take."""
@@ -28,13 +28,14 @@ GROUND = (11, 14, 18)
 PANEL = (18, 22, 28)
 INK = (226, 231, 236)
 QUIET = (128, 140, 152)
+LETTER = (190, 200, 210)
 OUTLINE = (72, 209, 196)
 CAUTION = (240, 178, 92)
 
 DIRECTIONS = (
     ("from the front", (0.0, 1.0, 0.0)),
     ("from the patient's left", (-1.0, 0.0, 0.0)),
-    ("from the front, left and above", (-0.62, 0.70, -0.36)),
+    ("oblique, from above", (-0.62, 0.70, -0.36)),
     ("from behind", (0.0, -1.0, 0.0)),
 )
 """Caption, and the direction in which one looks, LPS."""
@@ -86,7 +87,8 @@ def compose(
 
 
 def _counted(radiographs: int) -> str:
-    return "One radiograph" if radiographs == 1 else f"{radiographs} radiographs"
+    names = {1: "One radiograph", 2: "Two radiographs"}
+    return names.get(radiographs, f"{radiographs} radiographs")
 
 
 def _radiographs(
@@ -125,7 +127,7 @@ def _with_outline(radiograph: Radiograph, mesh: Mesh, size: tuple[int, int]) -> 
 def _surfaces(canvas: Image.Image, box: _Box, mesh: Mesh) -> None:
     """The surface from four directions, all at one scale."""
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
-    field = 1.16 * float((high - low).max())
+    field = 1.26 * float((high - low).max())
     width, height = (box.width - GAP) // 2, (box.height - 2 * GAP) // 2
     size = min(width, height)
     for number, (caption, towards) in enumerate(DIRECTIONS):
@@ -145,13 +147,14 @@ def _annotate(canvas: Image.Image, cell: _Box, view: View, px_per_mm: float, cap
     """The caption, the letters of the directions, and the scale bar, inside the cell."""
     draw, edge = ImageDraw.Draw(canvas), 14
     middle = (cell.x + cell.width / 2, cell.y + cell.height / 2)
-    _text(draw, (cell.x + edge, cell.y + edge), caption, 17, INK, anchor="lt")
+    bottom_left = (cell.x + edge, cell.y + cell.height - edge)
+    _text(draw, bottom_left, caption, 17, INK, anchor="ls")
     left, right = _letters(_step(view, 1))
     top, bottom = _letters(_step(view, 0))
-    _text(draw, (cell.x + edge, middle[1]), left, 20, QUIET, anchor="lm")
-    _text(draw, (cell.x + cell.width - edge, middle[1]), right, 20, QUIET, anchor="rm")
-    _text(draw, (middle[0], cell.y + edge), top, 20, QUIET, anchor="mt")
-    _text(draw, (middle[0], cell.y + cell.height - edge), bottom, 20, QUIET, anchor="mb")
+    _text(draw, (cell.x + edge, middle[1]), left, 20, LETTER, anchor="lm")
+    _text(draw, (cell.x + cell.width - edge, middle[1]), right, 20, LETTER, anchor="rm")
+    _text(draw, (middle[0], cell.y + edge), top, 20, LETTER, anchor="mt")
+    _text(draw, (middle[0], cell.y + cell.height - edge), bottom, 20, LETTER, anchor="mb")
     end = (cell.x + cell.width - edge, cell.y + cell.height - edge)
     start = (end[0] - SCALE_BAR_MM * px_per_mm, end[1])
     draw.line([start, end], fill=INK, width=2)
@@ -197,4 +200,6 @@ def _text(
     rgb: tuple[int, int, int],
     anchor: str = "lm",
 ) -> None:
-    draw.text(at, text, font=ImageFont.load_default(size), fill=rgb, anchor=anchor)
+    """Letters with a thin dark rim, so that they read over bone as well."""
+    font = ImageFont.load_default(size)
+    draw.text(at, text, font=font, fill=rgb, anchor=anchor, stroke_width=1, stroke_fill=GROUND)

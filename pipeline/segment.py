@@ -52,6 +52,8 @@ class Silhouette:
     is_valid: Mask
     view: View
     """The camera of the reduced image."""
+    to_edge_px: Image | None = None
+    """From a pixel centre beside the edge to the edge itself, 0 to 1; a half where it is None."""
 
 
 def segment(radiograph: Radiograph) -> Silhouette:
@@ -67,8 +69,13 @@ def segment(radiograph: Radiograph) -> Silhouette:
     patient = _patient(image, is_valid)
     excess = _above_soft_tissue(image, patient)
     least = LEAST_RISE * float(np.ptp(np.percentile(image[patient], [0.5, 99.5])))
-    mask = _bone(excess, patient, small, least)
-    return Silhouette(mask, np.where(mask, excess, 0).astype(np.float32), is_valid, small)
+    calm = ndimage.gaussian_filter(excess, 1.0)
+    threshold = _threshold(calm[patient], least, view.name)
+    mask = _pieces(patient & (calm > threshold), calm, small)
+    if not mask.any():
+        raise NoBone(f"The view {view.name} shows no piece of bone that is large enough")
+    above = np.where(mask, excess, 0).astype(np.float32)
+    return Silhouette(mask, above, is_valid, small, _to_edge(calm - threshold))
 
 
 def _reduced(radiograph: Radiograph, factor: int) -> tuple[Image, Mask]:
@@ -147,21 +154,24 @@ def _terms(patient: Mask) -> NDArray[np.float64]:
     return np.stack(terms, axis=-1)
 
 
-def _bone(excess: Image, patient: Mask, view: View, least_rise: float) -> Mask:
-    """Large pieces above the threshold between soft tissue and bone."""
-    calm = ndimage.gaussian_filter(excess, 1.0)
-    inside = calm[patient]
+def _threshold(inside: Image, least_rise: float, name: str) -> float:
+    """The value between soft tissue and bone."""
     if np.ptp(inside) <= least_rise:
-        raise NoBone(f"The view {view.name} shows an even grey: no bone stands out")
+        raise NoBone(f"The view {name} shows an even grey: no bone stands out")
     # three classes: soft tissue, one thin bone, bone over bone
-    threshold, _ = (float(t) for t in threshold_multiotsu(inside, classes=3))
+    threshold = float(threshold_multiotsu(inside, classes=3)[0])
     soft, hard = inside[inside <= threshold], inside[inside > threshold]
     scatter = 1.4826 * float(np.median(np.abs(soft - np.median(soft))))
-    mask = _pieces(patient & (calm > threshold), calm, view)
-    rise = float(np.median(hard) - np.median(soft))
-    if rise < max(LEAST_CONTRAST * scatter, least_rise) or not mask.any():
-        raise NoBone(f"No bone stands out from the soft tissue in the view {view.name}")
-    return mask
+    if float(np.median(hard) - np.median(soft)) < max(LEAST_CONTRAST * scatter, least_rise):
+        raise NoBone(f"No bone stands out from the soft tissue in the view {name}")
+    return threshold
+
+
+def _to_edge(above: Image) -> Image:
+    """How far the zero of `above` is, to first order: without it an edge is a flight of steps."""
+    slope = np.hypot(*np.gradient(above))
+    away = np.abs(above) / np.maximum(slope, np.float32(1e-12))
+    return np.asarray(np.clip(away, 0, 1), np.float32)
 
 
 def _pieces(mask: Mask, excess: Image, view: View) -> Mask:

@@ -43,6 +43,7 @@ LEAST_ANGLE_DEG = 20.0
 """Views closer than this see the same thing twice."""
 ROUNDING_MM = 24.0
 """Half the thickness above which a silhouette counts as flat: a femoral head."""
+RADII, THICKNESS_BLUR_MM = 24, 4.0
 MARGIN = 1.04
 """The grid over what the silhouettes need, so that the surface does not touch its border."""
 SMOOTHING_VOXELS = 0.7
@@ -162,34 +163,42 @@ def _needed(silhouette: Silhouette, seen: float) -> float:
 
 
 def _depths(silhouette: Silhouette) -> _Depth:
+    """Signed distances to the edge between the pixels; beyond the image lies no edge."""
     steps = np.linalg.norm(silhouette.view.detector_from_index[:3, :2], axis=0)
     steps /= magnification(silhouette.view)
-    mask, half = silhouette.mask, float(steps.min()) / 2
-    inner = np.minimum(_distance(mask, steps), 4 * ROUNDING_MM) - half * mask
-    outer = ndimage.distance_transform_edt(~mask, sampling=steps) - half * ~mask
-    thickness = _local_thickness(mask, inner, steps)
-    return _Depth(np.where(mask, inner, -outer).astype(np.float32), thickness)
+    to_edge = np.full(silhouette.mask.shape, 0.5) * float(steps.mean())
+    if silhouette.to_edge_px is not None:
+        to_edge = silhouette.to_edge_px.astype(np.float64) * float(steps.mean())
+    inner = _distance(silhouette.mask, to_edge, steps)
+    outer = _distance(~silhouette.mask, to_edge, steps)
+    depth = np.where(silhouette.mask, np.minimum(inner, 4 * ROUNDING_MM), -outer)
+    return _Depth(depth.astype(np.float32), _local_thickness(silhouette.mask, inner, steps))
 
 
-def _distance(mask: Mask, steps: Float) -> Float:
-    """Distance to the nearest pixel outside; what lies beyond the image does not count."""
+def _distance(mask: Mask, to_edge: Float, steps: Float) -> Float:
+    """From each pixel of `mask` to the edge before the nearest pixel outside it."""
     if mask.all():
-        return np.full(mask.shape, np.inf)
-    return np.asarray(ndimage.distance_transform_edt(mask, sampling=steps))
+        return np.full(mask.shape, 4 * ROUNDING_MM)
+    distance, (row, column) = ndimage.distance_transform_edt(
+        mask, sampling=steps, return_indices=True
+    )
+    return np.asarray(np.where(mask, distance - to_edge[row, column], 0))
 
 
 def _local_thickness(mask: Mask, depth: Float, steps: Float) -> Image:
     """Half the width of the widest disc that fits around each pixel, at most `ROUNDING_MM`."""
     least = float(steps.max())
     thickness = np.full(mask.shape, least, np.float32)
-    for radius in np.geomspace(least, ROUNDING_MM, 14):
+    for radius in np.geomspace(least, ROUNDING_MM, RADII):
         centres = depth >= radius
         if not centres.any():
             break
         reached = ndimage.distance_transform_edt(~centres, sampling=steps) <= radius + least
         thickness[reached] = radius
-    smooth = ndimage.gaussian_filter(np.where(mask, thickness, 0), 2)
-    smooth /= np.maximum(ndimage.gaussian_filter(mask.astype(np.float32), 2), np.float32(1e-3))
+    # a step of the thickness would be a step of the surface
+    blur = THICKNESS_BLUR_MM / float(steps.mean())
+    smooth = ndimage.gaussian_filter(np.where(mask, thickness, 0), blur)
+    smooth /= np.maximum(ndimage.gaussian_filter(mask.astype(np.float32), blur), np.float32(1e-3))
     return np.asarray(np.clip(smooth, least, ROUNDING_MM), np.float32)
 
 
