@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from node.study import Image
 from pipeline.errors import ContradictoryGeometry
 from pipeline.types import Side
 from pipeline.views import side as side_named
+
+NAMED: Final = "the images name it"
+"""Told by every image: nothing is assumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def by_side(images: Sequence[Image], assumed: Side | None) -> Sided:
             unused.append(Unused(image, str(fault)))
             continue
         silent.append(image) if found is None else named.setdefault(found, []).append(image)
-    because = "the images name it"
+    because = NAMED
     if silent and len(named) == 1:
         because = f"{sum(map(len, named.values()))} of {len(images)} images name it, none another"
         next(iter(named.values())).extend(silent)

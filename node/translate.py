@@ -14,10 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from node.routing import Case
 from node.rules import Rule
 from node.settings import Settings, digest
+from node.sides import NAMED
 from pipeline.reconstruct import algorithm
 from pipeline.types import (
     Algorithm,
     Assume,
+    Assumption,
     ObjectKind,
     Reconstructed,
     Request,
@@ -42,6 +44,7 @@ class Order(BaseModel):
     frame_number: int
     kinds: tuple[ObjectKind, ...]
     time_zone: str
+    assumptions: tuple[Assumption, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         frame_number=rule.frame_number,
         kinds=rule.kinds,
         time_zone=settings.node.time_zone,
+        assumptions=_assumptions(case),
     )
     return NewJob(
         study_instance_uid=study_instance_uid,
@@ -81,6 +85,12 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         sop_instance_uids=tuple(chosen.image.sop_instance_uid for chosen in case.chosen),
         request=order.model_dump(mode="json"),
     )
+
+
+def _assumptions(case: Case) -> tuple[Assumption, ...]:
+    if case.side_because == NAMED:
+        return ()
+    return (Assumption("ImageLaterality", case.side.value, "", case.side_because),)
 
 
 def input_digest(case: Case, rule: Rule) -> str:
@@ -119,6 +129,7 @@ def request(
         assume=order.assume,
         frame_number=order.frame_number,
         kinds=order.kinds,
+        assumptions=order.assumptions,
     )
 
 

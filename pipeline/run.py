@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.encode.write import write
 from pipeline.errors import StudyError
 from pipeline.quality import judge
@@ -22,6 +24,7 @@ def run(request: Request) -> Outcome:
     try:
         images = read_all(request)
         made = reconstruct(images, region=request.region, side=request.side, model=request.model)
+        made = replace(made, assumptions=request.assumptions + made.assumptions)
         if reasons := judge(made.figures):
             return Withheld(reasons, made.algorithm, made.assumptions, made.figures)
         objects = write(made, images, request)

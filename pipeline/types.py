@@ -216,6 +216,8 @@ class Request:
     frame_number: int = 1
     """Which frame of a multi-frame object is used, 1-based."""
     kinds: tuple[ObjectKind, ...] = tuple(ObjectKind)
+    assumptions: tuple[Assumption, ...] = ()
+    """What was assumed before the images were read, as the side."""
 
 
 @dataclass(frozen=True, slots=True)

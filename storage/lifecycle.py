@@ -45,6 +45,7 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.DELIVERING, Event.GAVE_UP): State.FAILED,
     (State.DELIVERED, Event.RESENT): State.DELIVERING,
     (State.FAILED, Event.RESENT): State.DELIVERING,
+    (State.DELIVERED, Event.REQUEUED): State.QUEUED,
     (State.FAILED, Event.REQUEUED): State.QUEUED,
     (State.WITHHELD, Event.REQUEUED): State.QUEUED,
 }

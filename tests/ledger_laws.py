@@ -43,6 +43,7 @@ DRAWING = {
     ("DELIVERING", "gave_up"): "FAILED",
     ("DELIVERED", "resent"): "DELIVERING",
     ("FAILED", "resent"): "DELIVERING",
+    ("DELIVERED", "requeued"): "QUEUED",
     ("FAILED", "requeued"): "QUEUED",
     ("WITHHELD", "requeued"): "QUEUED",
 }

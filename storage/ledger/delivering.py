@@ -168,10 +168,10 @@ def resend(conn: Connection, node: str, job_id: int, at: datetime) -> State:
 
 
 def requeue(conn: Connection, node: str, job_id: int, at: datetime) -> State:
-    """A FAILED or WITHHELD job waits for an engine again, with its failures forgotten.
+    """A finished job waits for an engine again, with its failures forgotten.
 
     Raises:
-        NotAllowed: the job is neither.
+        NotAllowed: the job is not finished.
         UnknownJob: there is no such job.
     """
     audit.lock(conn, node)
