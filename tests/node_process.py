@@ -55,13 +55,14 @@ class Node:
         Args:
             folder: Settings, rows and files lie here.
             destinations: As `destination` makes them.
-            rules: Each without destinations gets all of them.
+            rules: Each without destinations gets all of them, and goes where there are none.
             peers: Calling AE titles that may send, from loopback.
             tables: Keys over ours, by the name of their table, as `completeness={"quiet_s": 1}`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.address = Address("OSTEON", free_port())
+        self.first_peer = next(iter(peers))
         self._process: Process | None = None
         self._engine: Engine | None = None
         names = [one["name"] for one in destinations]
@@ -70,7 +71,11 @@ class Node:
         }
         plan["peers"] = [{"ae_title": title, "addresses": [LOOPBACK]} for title in peers]
         plan["destinations"] = list(destinations)
-        plan["rules"] = [{**rule, "destinations": rule["destinations"] or names} for rule in rules]
+        plan["rules"] = [
+            {**rule, "destinations": rule["destinations"] or names}
+            for rule in rules
+            if rule["destinations"] or names
+        ]
         self.config.write_text(toml(plan) + "\n")
 
     @property
@@ -101,7 +106,9 @@ class Node:
         """It runs and answers C-ECHO."""
         command = [sys.executable, "-m", "node", "serve", "--config", self.config]
         self._process = Process(command, log=self.folder / "node.log", cwd=REPOSITORY)
-        self._process.wait_until(lambda: answers_echo(self.address), START_SECONDS, "C-ECHO")
+        self._process.wait_until(
+            lambda: answers_echo(self.address, self.first_peer), START_SECONDS, "C-ECHO"
+        )
 
     def kill(self) -> None:
         """It is gone, as by a power cut: SIGKILL to the node itself."""

@@ -181,13 +181,14 @@ def test_every_delivery_is_a_row_with_its_status(trip: RoundTrip, results: list[
     assert {row["status"] for row in rows} == {0x0000}
 
 
-def test_results_that_come_back_from_the_pacs_are_not_reconstructed_again(
+def test_results_sent_back_to_the_node_are_refused_and_make_no_second_job(
     orthanc: Orthanc, trip: RoundTrip
 ) -> None:
     study = orthanc.id_of(STUDY)
     assert study is not None
 
-    orthanc.request("/modalities/node/store", study.encode())
+    with pytest.raises(RuntimeError, match="modalities/node/store"):
+        orthanc.send([study], "node")
 
     assert len(trip.node.jobs(STUDY)) == 1
 
