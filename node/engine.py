@@ -1,4 +1,6 @@
-"""The engine room: a pool of spawned processes, and what runs in it at the moment.
+"""The engine room: an executor, and what runs in it at the moment.
+
+The seam is the standard library's `Executor`: a pool of spawned processes on one machine.
 
 The pool may lose everything at any time (a crash in a driver, no memory): the rows know what was
 claimed, so a broken pool is replaced and its jobs are tried again.
@@ -7,7 +9,8 @@ claimed, so a broken pool is replaced and its jobs are tried again.
 from __future__ import annotations
 
 import multiprocessing
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
@@ -39,13 +42,24 @@ class Finished:
     outcome: Outcome | Lost
 
 
+def spawned(settings: Reconstruction) -> Executor:
+    """A pool of processes of their own: a crash in a driver takes none but itself down."""
+    return ProcessPoolExecutor(
+        max_workers=settings.workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=prepare,
+        initargs=(settings.threads,),
+    )
+
+
 @dataclass(slots=True)
 class EngineRoom:
     """A pool and its running claims; used from one thread."""
 
     settings: Reconstruction
+    make_pool: Callable[[Reconstruction], Executor] = spawned
     running: dict[Claim, Future[Outcome]] = field(default_factory=dict)
-    pool: ProcessPoolExecutor | None = None
+    pool: Executor | None = None
 
     @property
     def free(self) -> int:
@@ -87,14 +101,9 @@ class EngineRoom:
         """No process is left."""
         self._discard()
 
-    def _pool(self) -> ProcessPoolExecutor:
+    def _pool(self) -> Executor:
         if self.pool is None:
-            self.pool = ProcessPoolExecutor(
-                max_workers=self.settings.workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=prepare,
-                initargs=(self.settings.threads,),
-            )
+            self.pool = self.make_pool(self.settings)
         return self.pool
 
     def _is_broken(self) -> bool:
@@ -109,8 +118,9 @@ class EngineRoom:
         lost = [Finished(claim, Lost("the engine was ended")) for claim in self.running]
         self.running.clear()
         if pool is not None:
-            for process in list((pool._processes or {}).values()):
-                process.kill()
+            if isinstance(pool, ProcessPoolExecutor):
+                for process in list((pool._processes or {}).values()):
+                    process.kill()  # a worker in a driver's call hears nothing else
             pool.shutdown(wait=False, cancel_futures=True)
         return lost
 

@@ -1,0 +1,428 @@
+"""One tick after another: from received studies to jobs that end, whatever the engine does."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import Dataset
+from sqlalchemy import Engine
+
+from node import dispatch
+from node.dispatch import Dispatcher
+from node.engine import EngineRoom
+from node.settings import Completeness, Destination, Reconstruction, Settings, digest
+from node.translate import Folders
+from pipeline.attributes import attributes
+from pipeline.types import (
+    Algorithm,
+    Assumption,
+    Figure,
+    ObjectKind,
+    Reconstructed,
+    Refused,
+    Request,
+    ResultObject,
+    Side,
+    Withheld,
+)
+from storage import audit, database, ledger, queries
+from storage.lifecycle import State
+from storage.records import DeliveryState, Instance, Job, Study, StudyState
+from tests.factories import radiograph, two_views
+from tests.storage_cases import T0
+from tests.storage_cases import digest as sha256_of
+from tests.studies import rule
+
+pytest_plugins = ["tests.sqlite"]
+
+MADE_BY = Algorithm("Osteon visual hull", "1.0.0")
+
+
+class ScriptedExecutor(Executor):
+    """An engine that does what the test says, when the test says it."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[Request, Future[Any]]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if args:
+            self.tasks.append((args[0], future))
+        return future
+
+
+@dataclass
+class Scene:
+    """A node without a network, at a time that the test moves."""
+
+    engine: Engine
+    world: Dispatcher
+    executors: list[ScriptedExecutor]
+    now: datetime = T0
+
+    def arrive(self, *images: Dataset) -> None:
+        for ds in images:
+            with database.begin(self.engine) as conn:
+                ledger.receive(conn, "osteon", _instance(ds, self.now))
+
+    def tick(self, seconds: float = 0) -> None:
+        self.now += timedelta(seconds=seconds)
+        dispatch.tick(self.world)
+
+    @property
+    def task(self) -> tuple[Request, Future[Any]]:
+        return self.executors[-1].tasks[-1]
+
+    def job(self, number: int = 1) -> Job:
+        with database.reading(self.engine) as conn:
+            found = queries.job(conn, number)
+        assert found is not None
+        return found
+
+    def jobs(self) -> tuple[Job, ...]:
+        with database.reading(self.engine) as conn:
+            return queries.jobs(conn)
+
+    def study(self) -> Study:
+        with database.reading(self.engine) as conn:
+            (found,) = queries.recent_studies(conn)
+        return found
+
+
+def _instance(ds: Dataset, at: datetime) -> Instance:
+    return Instance(
+        sop_instance_uid=ds.SOPInstanceUID,
+        study_instance_uid=ds.StudyInstanceUID,
+        series_instance_uid=ds.SeriesInstanceUID,
+        sop_class_uid=ds.SOPClassUID,
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        sha256=sha256_of(ds.SOPInstanceUID),
+        size_bytes=1,
+        path=f"{ds.ViewPosition}.dcm",
+        received_at=at,
+        calling_ae_title="XRAY",
+        called_ae_title="OSTEON",
+        peer_address="127.0.0.1",
+        attributes=attributes(ds),
+    )
+
+
+@pytest.fixture
+def scene(engine: Engine, tmp_path: Path) -> Scene:
+    settings = Settings(
+        destinations=(
+            Destination(name="pacs", ae_title="PACS", host="127.0.0.1"),
+            Destination(
+                name="planning",
+                ae_title="PLAN",
+                host="127.0.0.1",
+                kinds=(ObjectKind.SURFACE_SEGMENTATION,),
+            ),
+        ),
+        completeness=Completeness(quiet_s=30, ceiling_s=900),
+        reconstruction=Reconstruction(attempts=3, deadline_s=60),
+        rules=(rule(destinations=["pacs", "planning"]),),
+    )
+    executors: list[ScriptedExecutor] = []
+
+    def make(_: Reconstruction) -> Executor:
+        executors.append(ScriptedExecutor())
+        return executors[-1]
+
+    folders = Folders(tmp_path / "instances", tmp_path / "quarantine", tmp_path / "results")
+    room = EngineRoom(settings.reconstruction, make_pool=make)
+    world = Dispatcher(settings, digest(settings), engine, folders, room, lambda: made.now)
+    made = Scene(engine, world, executors)
+    return made
+
+
+def made_objects(request: Request) -> Reconstructed:
+    objects = tuple(
+        ResultObject(kind, "1.2.3", f"2.25.{n}", request.folder / f"{kind}.dcm", sha256_of(kind), 9)
+        for n, kind in enumerate(ObjectKind, 1)
+    )
+    return Reconstructed(
+        objects,
+        MADE_BY,
+        (Assumption("DistanceSourceToPatient", 950.0, "mm", "not in the image"),),
+        (Figure("silhouette agreement AP", 0.97, "", low=0.8),),
+    )
+
+
+def test_two_expected_views_open_a_job_at_once_and_say_why(scene: Scene) -> None:
+    scene.arrive(*two_views())
+
+    scene.tick(0.25)
+
+    job = scene.job()
+    assert job.state is State.RECONSTRUCTING
+    assert job.made_of.completeness == "every view that the rule expects is here"
+    assert job.made_of.configuration_digest == digest(scene.world.settings)
+    assert scene.study().state is StudyState.ROUTED
+
+
+def test_the_engine_is_asked_for_the_images_of_the_job_and_nothing_else(scene: Scene) -> None:
+    views = two_views()
+    scene.arrive(*views, radiograph(view="AP", image="chest", BodyPartExamined="CHEST"))
+
+    scene.tick()
+
+    request, _ = scene.task
+    assert [source.sop_instance_uid for source in request.sources] == [
+        ds.SOPInstanceUID for ds in views
+    ]
+    assert [str(source.view) for source in request.sources] == ["AP", "LL"]
+    assert (request.region, request.side, request.model) == ("hip", Side.RIGHT, "visual-hull")
+    assert request.at == T0
+    assert request.folder.is_dir()
+
+
+def test_one_view_waits_for_quiet_and_is_declined_with_the_reason(scene: Scene) -> None:
+    scene.arrive(radiograph(view="AP"))
+
+    scene.tick(29)
+    waiting = scene.study().state
+    scene.tick(2)
+
+    assert waiting is StudyState.WAITING
+    assert scene.study().state is StudyState.DECLINED
+    assert "lateral" in scene.study().reasons[0]
+    assert scene.jobs() == ()
+
+
+def test_a_study_that_no_rule_takes_is_declined_and_the_next_is_not_disturbed(
+    scene: Scene,
+) -> None:
+    scene.arrive(radiograph(study="chest", BodyPartExamined="CHEST"))
+    scene.tick(31)
+
+    scene.arrive(*two_views(study="hip"))
+    scene.tick()
+
+    assert [job.state for job in scene.jobs()] == [State.RECONSTRUCTING]
+
+
+def test_results_go_to_each_destination_that_takes_their_kind(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+
+    future.set_result(made_objects(request))
+    scene.tick(1)
+
+    with database.reading(scene.engine) as conn:
+        deliveries = queries.deliveries(conn, 1)
+    assert scene.job().state is State.DELIVERING
+    assert {(d.destination, d.result.written.kind) for d in deliveries} == {
+        ("pacs", "model-volume"),
+        ("pacs", "segmentation"),
+        ("pacs", "surface-segmentation"),
+        ("planning", "surface-segmentation"),
+    }
+    assert {d.state for d in deliveries} == {DeliveryState.PENDING}
+
+
+def test_a_job_can_answer_what_was_assumed_and_how_good_it_is(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+
+    future.set_result(made_objects(request))
+    scene.tick(1)
+
+    job = scene.job()
+    assert job.algorithm["version"] == "1.0.0"
+    assert job.assumptions == (
+        {
+            "name": "DistanceSourceToPatient",
+            "value": 950.0,
+            "unit": "mm",
+            "reason": "not in the image",
+            "sop_instance_uid": "",
+        },
+    )
+    (figure,) = job.figures
+    assert isinstance(figure, dict)
+    assert (figure["value"], figure["is_within"]) == (0.97, True)
+
+
+def test_quality_that_says_no_withholds_the_bones(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+
+    scene.task[1].set_result(Withheld(("The two views do not agree",), MADE_BY, (), ()))
+    scene.tick(1)
+
+    assert scene.job().state is State.WITHHELD
+    assert scene.job().reason == "The two views do not agree"
+
+
+def test_a_study_that_cannot_be_reconstructed_fails_at_once_with_its_reason(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+
+    scene.task[1].set_result(Refused(("The pixel stream of image 1 is broken",)))
+    scene.tick(1)
+
+    assert scene.job().state is State.FAILED
+    assert scene.job().reason == "The pixel stream of image 1 is broken"
+    assert scene.job().attempt == 1
+
+
+def test_an_engine_that_fails_is_tried_again_and_at_last_the_job_fails(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    states = []
+    for _ in range(3):
+        scene.tick(1000)
+        scene.task[1].set_exception(RuntimeError("no memory"))
+        scene.tick(1)
+        states.append(scene.job().state)
+
+    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert scene.job().attempt == 3
+    assert "no memory" in scene.job().reason
+    assert "3 attempts" in scene.job().reason
+
+
+def test_a_broken_pool_is_replaced_and_the_job_is_done_by_the_new_one(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+
+    scene.task[1].set_exception(BrokenProcessPool("a worker died"))
+    scene.tick(1)
+    scene.tick(1000)
+    request, future = scene.task
+    future.set_result(made_objects(request))
+    scene.tick(1)
+
+    assert scene.job().state is State.DELIVERING
+    assert scene.job().attempt == 2
+    assert request.folder.name == "attempt-2"
+
+
+def test_a_missed_deadline_is_a_lost_attempt(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+
+    scene.tick(61)
+
+    assert scene.job().state is State.QUEUED
+    assert "60 s" in scene.job().reason
+
+
+def test_what_an_outlived_attempt_brings_back_is_recorded_and_ignored(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+    with database.begin(scene.engine) as conn:
+        other = replace(scene.job(), attempt=1)
+        ledger.advance(
+            conn,
+            "osteon",
+            other.id,
+            1,
+            State.RECONSTRUCTING,
+            dispatch.Event.RETRY_DUE,
+            scene.now,
+            next_attempt_at=scene.now + timedelta(hours=1),
+        )
+
+    future.set_result(made_objects(request))
+    scene.tick(1)
+
+    with database.reading(scene.engine) as conn:
+        kinds = [entry.kind for entry in queries.entries(conn, job_id=1)]
+    assert scene.job().state is State.QUEUED
+    assert "job.outcome_ignored" in kinds
+
+
+def test_a_node_that_was_ended_takes_up_its_jobs_again(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    scene.world.room.stop()
+
+    recovered = dispatch.recover(scene.world)
+    scene.tick(1000)
+
+    assert recovered == 1
+    assert scene.job().state is State.RECONSTRUCTING
+    assert scene.job().attempt == 2
+
+
+def test_another_node_s_job_is_left_to_its_deadline(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    settings = scene.world.settings
+    other = settings.model_copy(update={"node": settings.node.model_copy(update={"name": "b"})})
+
+    assert dispatch.recover(replace(scene.world, settings=other)) == 0
+    assert scene.job().state is State.RECONSTRUCTING
+
+
+def test_the_same_study_sent_again_changes_nothing(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    before = scene.jobs()
+
+    scene.arrive(*two_views())
+    scene.tick(40)
+
+    assert [job.id for job in scene.jobs()] == [job.id for job in before]
+
+
+def test_a_late_view_opens_a_new_job_that_supersedes_the_old_result(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+    future.set_result(made_objects(request))
+    scene.tick(1)
+
+    scene.arrive(radiograph(view="AP", image="retake", InstanceNumber=2))
+    scene.tick(1)
+
+    newest = scene.jobs()[0]
+    assert (newest.id, newest.supersedes) == (2, 1)
+    assert newest.made_of.input_digest != scene.job(1).made_of.input_digest
+
+
+def test_both_sides_of_one_study_are_two_jobs(scene: Scene) -> None:
+    right = two_views()
+    left = [radiograph(view=view, image="left", ImageLaterality="L") for view in ("AP", "LL")]
+    scene.arrive(*right, *left)
+
+    scene.tick()
+
+    assert sorted(job.made_of.side for job in scene.jobs()) == ["L", "R"]
+
+
+def test_no_more_jobs_run_than_there_are_workers(scene: Scene) -> None:
+    scene.arrive(*two_views(study="a"), *two_views(study="b"))
+
+    scene.tick()
+
+    assert sorted(job.state for job in scene.jobs()) == [State.QUEUED, State.RECONSTRUCTING]
+
+
+def test_the_audit_of_a_whole_life_verifies(scene: Scene) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+    future.set_result(made_objects(request))
+    scene.tick(1)
+
+    with database.reading(scene.engine) as conn:
+        assert isinstance(audit.verify(conn), audit.Verified)
+        kinds = [entry.kind for entry in queries.entries(conn)]
+    assert kinds == [
+        "instance.new",
+        "instance.new",
+        "study.decided",
+        "job.opened",
+        "job.started",
+        "job.reconstructed",
+    ]
