@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -151,18 +151,17 @@ def requeue(
     """
     from node import app as composition
     from node import requeue as requeueing
-    from storage.errors import StorageError
+    from storage.errors import NotAllowed, UnknownJob
 
     with _faults_as_exit_codes():
         station = composition.compose(_settings(config))
         composition.require_schema(station)
         try:
             said = requeueing.requeue(station, job, again)
-        except StorageError as fault:
-            if fault.retryable:
-                raise
-            err.print(str(fault), markup=False)
-            raise typer.Exit(NOT_FOUND) from fault
+        except UnknownJob as fault:
+            _end(str(fault), NOT_FOUND)
+        except NotAllowed as fault:
+            _end(str(fault), FOUND_WRONG)
     out.print(said, markup=False)
 
 
@@ -197,7 +196,11 @@ def demo(
     """
     from node import demo as demonstration
 
-    if not demonstration.show(out, folder):
+    try:
+        is_delivered = demonstration.show(out, folder)
+    except demonstration.DemoError as fault:
+        _end(str(fault), CANNOT_START)
+    if not is_delivered:
         raise typer.Exit(FOUND_WRONG)
 
 
@@ -228,7 +231,7 @@ def _faults_as_exit_codes() -> Iterator[None]:
         _end(str(fault), CANNOT_START)
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int) -> NoReturn:
     err.print(message, markup=False)
     sys.exit(code)
 
