@@ -196,7 +196,7 @@ def _pelvis(points: Array) -> Array:
 def _thigh(points: Array) -> Array:
     """An ellipse that narrows slowly downwards; its distance is first order."""
     x, y, z = (points[..., axis] for axis in range(3))
-    width = 98 + 0.10 * z
+    width = 93 + 0.07 * z
     depth = 84 + 0.08 * z
     radius = np.sqrt(((x + 8) / width) ** 2 + ((y - 4) / depth) ** 2)
     distance: Array = ((radius - 1) * np.minimum(width, depth)).astype(np.float32)

@@ -82,7 +82,7 @@ def compose(
     _text(draw, (MARGIN, HEIGHT - FOOTER / 2), WARNING, 20, CAUTION, anchor="lm")
     _text(draw, (WIDTH - MARGIN, HEIGHT - FOOTER / 2), "Osteon", 20, QUIET, anchor="rm")
     file = BytesIO()
-    canvas.save(file, format="PNG", compress_level=9)
+    canvas.save(file, format="PNG", compress_level=6)
     return file.getvalue()
 
 

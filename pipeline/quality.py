@@ -38,7 +38,7 @@ VOLUME_CM3 = (5.0, 3000.0)
 """From the bones of a finger to a whole pelvis with both hips."""
 MOST_CUT = 0.40
 MOST_PIECES = 12
-SCALE_TOLERANCE = 0.02
+SCALE_TOLERANCE = 0.005
 """Correlations closer than this are equally good."""
 BINS = 64
 """Slices along the shared axis."""

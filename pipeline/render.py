@@ -82,7 +82,8 @@ def outline(mask: Mask, width_px: int = 1) -> Mask:
 
 def visible(mesh: Mesh, view: View) -> Fragments:
     """The nearest face of each pixel."""
-    parts = list(_rasterised(mesh, view))
+    nothing = Fragments(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 3)))
+    parts = [nothing, *_rasterised(mesh, view)]
     pixel = np.concatenate([part.pixel for part in parts])
     depth = np.concatenate([part.depth for part in parts])
     nearest = np.full(view.rows * view.columns, np.inf)
@@ -140,8 +141,10 @@ def _rasterised(mesh: Mesh, view: View) -> Iterator[Fragments]:
     sides = np.nan_to_num(high - low + 1).clip(0).astype(np.int64)
     counts = sides.prod(axis=1)
     faces = np.flatnonzero(counts)
+    if not len(faces):
+        return
     ends = np.cumsum(counts[faces])
-    cuts = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, CANDIDATES_AT_ONCE))
+    cuts = np.searchsorted(ends, np.arange(0, ends[-1], CANDIDATES_AT_ONCE))
     for start, stop in zip(cuts, [*cuts[1:], len(faces)], strict=True):
         chunk = faces[start:stop]
         owner = np.repeat(chunk, counts[chunk])

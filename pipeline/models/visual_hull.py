@@ -4,7 +4,8 @@ Each voxel centre is projected along the true cone-beam ray into each view. Deep
 silhouette it is bone, outside one of them it is not. Two views leave the hull a rectangle in each
 slice, whose corners no ray has confirmed; bones have no such corners, so depths are not
 intersected as a minimum but along an ellipse: a body that is round at the local thickness of both
-silhouettes stays round, and still fills its silhouettes.
+silhouettes stays round, and still fills its silhouettes. What two views see of the axis that they
+share is the same thing seen twice, and counts once.
 
 Source: Laurentini 1994, IEEE PAMI 16(2):150; local thickness Hildebrand 1997, J. Microsc. 185:67.
 """
@@ -55,10 +56,16 @@ BONE = Code("272673000", "SCT", "Bone")
 
 @dataclass(frozen=True, slots=True)
 class _Depth:
-    """How deep a pixel lies in the silhouette, mm at the isocentre, and against what thickness."""
+    """How deep a pixel lies in the silhouette, mm at the isocentre, and against what thickness.
+
+    `across` and `along` are the squares of its way from the middle to the edge, as shares of the
+    thickness: across the axis that the views share, and along it.
+    """
 
     depth: Image
     thickness: Image
+    across: Image
+    along: Image
 
 
 def reconstruct(
@@ -90,25 +97,30 @@ def visual_hull(silhouettes: Sequence[Silhouette], *, size: int = SIZE) -> Volum
         MissingView: fewer than two views, or all of them look along one line.
         StudyError: there is no cube about the isocentre that every view sees.
     """
-    require_two_directions([silhouette.view for silhouette in silhouettes])
+    views = [silhouette.view for silhouette in silhouettes]
+    require_two_directions(views)
     edge = extent(silhouettes)
     patient_from_index = grid(edge, size)
-    squares = np.zeros((size, size, size), np.float32)
-    scale = np.zeros_like(squares)
-    shallowest = np.full_like(squares, np.inf)
+    rays = np.stack([view.patient_from_detector[:3, 2] for view in views])
+    weights, axes = np.linalg.eigh(rays.T @ rays)
+    across = np.zeros((size, size, size), np.float32)
+    along, scale, total = np.zeros_like(across), np.zeros_like(across), np.zeros_like(across)
+    shallowest = np.full_like(across, np.inf)
     for silhouette in silhouettes:
-        depths = _depths(silhouette)
+        depths = _depths(silhouette, axes[:, 0])
         pixels = _pixels(silhouette.view, patient_from_index, size)
-        depth = _sampled(depths.depth, pixels)
-        thickness = _sampled(depths.thickness, pixels)
-        square = np.square(np.clip(1 - depth / thickness, 0, None))
-        squares += square
-        scale += square * thickness
-        np.minimum(shallowest, depth, out=shallowest)
-    # n views see a round body n / 2 times as often as two at right angles do
-    radius = np.sqrt(squares * np.float32(2 / len(silhouettes)))
-    rounded = (1 - radius) * scale / np.maximum(squares, np.float32(1e-6))
-    inside = np.where(squares > 1e-6, np.minimum(rounded, shallowest), shallowest)
+        square = _sampled(depths.across, pixels)
+        across += square
+        up = _sampled(depths.along, pixels)
+        np.maximum(along, up, out=along)
+        square += up
+        scale += square * _sampled(depths.thickness, pixels)
+        total += square
+        np.minimum(shallowest, _sampled(depths.depth, pixels), out=shallowest)
+    # n views all around see each direction n / 2 times: a round body has to fit from any of them
+    radius = np.sqrt(across / np.float32(weights[-1]) + along)
+    rounded = (1 - radius) * scale / np.maximum(total, np.float32(1e-6))
+    inside = np.where(total > 1e-6, np.minimum(rounded, shallowest), shallowest)
     occupancy = np.clip(0.5 + inside * np.float32(size / edge), 0, 1)
     return Volume(ndimage.gaussian_filter(occupancy, SMOOTHING_VOXELS), patient_from_index)
 
@@ -162,7 +174,7 @@ def _needed(silhouette: Silhouette, seen: float) -> float:
     return reach * (1 + seen / source_to_isocentre(view))
 
 
-def _depths(silhouette: Silhouette) -> _Depth:
+def _depths(silhouette: Silhouette, axis: Float) -> _Depth:
     """Signed distances to the edge between the pixels; beyond the image lies no edge."""
     steps = np.linalg.norm(silhouette.view.detector_from_index[:3, :2], axis=0)
     steps /= magnification(silhouette.view)
@@ -172,7 +184,21 @@ def _depths(silhouette: Silhouette) -> _Depth:
     inner = _distance(silhouette.mask, to_edge, steps)
     outer = _distance(~silhouette.mask, to_edge, steps)
     depth = np.where(silhouette.mask, np.minimum(inner, 4 * ROUNDING_MM), -outer)
-    return _Depth(depth.astype(np.float32), _local_thickness(silhouette.mask, inner, steps))
+    thickness = _local_thickness(silhouette.mask, inner, steps)
+    square = np.square(np.clip(1 - depth / thickness, 0, None))
+    share = _share_along(depth, silhouette.view, axis)
+    maps = (depth, thickness, square * (1 - share), square * share)
+    return _Depth(*(image.astype(np.float32) for image in maps))
+
+
+def _share_along(depth: Float, view: View, axis: Float) -> Float:
+    """How much the way to the edge runs along `axis`: the squared cosine, 0 to 1."""
+    step = view.patient_from_detector[:3, :3] @ view.detector_from_index[:3, :2]
+    direction = axis @ step / np.linalg.norm(step, axis=0) ** 2
+    row, column = np.gradient(ndimage.gaussian_filter(depth, 1.0))
+    scale = np.linalg.norm(direction) * np.hypot(row, column)
+    cosine = (row * direction[0] + column * direction[1]) / np.maximum(scale, 1e-9)
+    return np.asarray(np.square(cosine), np.float64)
 
 
 def _distance(mask: Mask, to_edge: Float, steps: Float) -> Float:
