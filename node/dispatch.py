@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from node import translate
 from node.engine import Claim, EngineRoom, Finished, Lost
@@ -23,7 +23,7 @@ from pipeline.types import Reconstructed, Refused, Withheld
 from storage import database, ledger, queries
 from storage.errors import StaleAttempt
 from storage.lifecycle import Event, State
-from storage.records import Job
+from storage.records import DeliveryState, Job
 
 log = structlog.get_logger()
 
@@ -66,8 +66,25 @@ def recover(world: Dispatcher) -> int:
         ledger.close_transfers(conn, world.node)
         for job in queries.delivering_jobs(conn):
             if job.claimed_by == world.node:
+                _end_lost_deliveries(world, conn, job)
                 ledger.settle(conn, world.node, job.id, job.attempt, world.clock())
     return len(orphans)
+
+
+def _end_lost_deliveries(world: Dispatcher, conn: Connection, job: Job) -> None:
+    """What was to go to a destination that the settings have lost waits for nobody."""
+    for delivery in queries.deliveries(conn, job.id):
+        is_lost = world.settings.destination(delivery.destination) is None
+        if is_lost and delivery.state is DeliveryState.PENDING:
+            ledger.record_attempt(
+                conn,
+                world.node,
+                world.clock(),
+                delivery.id,
+                state=DeliveryState.REFUSED,
+                status=None,
+                reason=f"the settings no longer have a destination '{delivery.destination}'",
+            )
 
 
 def _start_next(world: Dispatcher) -> bool:

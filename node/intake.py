@@ -23,12 +23,24 @@ def take_in(engine: Engine, settings: Settings, configuration: str, now: datetim
     with database.reading(engine) as conn:
         waiting = [_received(conn, row) for row in queries.waiting_studies(conn)]
     for study in waiting:
-        routed = route(study, settings.rules)
+        routed = _routed(study, settings)
         found = decide(study, now, settings.completeness, isinstance(routed, Routed))
         if isinstance(found, Waiting):
             continue
         with database.begin(engine) as conn:
             _write_down(conn, settings, configuration, study, routed, found.evidence, now)
+
+
+def _routed(study: ReceivedStudy, settings: Settings) -> Routed | Declined:
+    """What the rules say; a fault of ours declines this study and holds up no other."""
+    try:
+        return route(study, settings.rules)
+    except Exception as fault:
+        log.exception("routing_failed", study_instance_uid=study.study_instance_uid)
+        why = (
+            f"This node failed to route the study ({type(fault).__name__}): report it with its log"
+        )
+        return Declined((why,), "")
 
 
 def _received(conn: Connection, row: Study) -> ReceivedStudy:

@@ -207,6 +207,25 @@ def test_a_study_that_no_rule_takes_is_declined_and_the_next_is_not_disturbed(
     assert [job.state for job in scene.jobs()] == [State.RECONSTRUCTING]
 
 
+def test_a_study_that_this_node_cannot_route_is_declined_and_holds_up_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = radiograph(study="broken", BodyPartExamined="CHEST")
+    scene.arrive(broken)
+    with database.begin(scene.engine) as conn:
+        conn.exec_driver_sql("UPDATE instances SET attributes = '[]'")
+    scene.arrive(*two_views(study="hip"))
+
+    scene.tick(31)
+
+    with database.reading(scene.engine) as conn:
+        declined = queries.study(conn, broken.StudyInstanceUID)
+    assert declined is not None
+    assert declined.state is StudyState.DECLINED
+    assert "failed to route" in declined.reasons[0]
+    assert [job.state for job in scene.jobs()] == [State.RECONSTRUCTING]
+
+
 def test_results_go_to_each_destination_that_takes_their_kind(scene: Scene) -> None:
     scene.arrive(*two_views())
     scene.tick()
@@ -352,6 +371,35 @@ def test_a_node_that_was_ended_takes_up_its_jobs_again(scene: Scene) -> None:
     assert recovered == 1
     assert scene.job().state is State.RECONSTRUCTING
     assert scene.job().attempt == 2
+
+
+def test_a_destination_that_the_settings_have_lost_ends_the_job_with_its_name(
+    scene: Scene,
+) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+    future.set_result(made_objects(request))
+    scene.tick(1)
+    with database.begin(scene.engine) as conn:
+        for delivery in queries.deliveries(conn, 1):
+            if delivery.destination == "pacs":
+                ledger.record_attempt(
+                    conn,
+                    "osteon",
+                    scene.now,
+                    delivery.id,
+                    state=DeliveryState.ACKNOWLEDGED,
+                    status=0,
+                    reason="",
+                )
+    settings = scene.world.settings
+    left = settings.model_copy(update={"destinations": settings.destinations[:1]})
+
+    dispatch.recover(replace(scene.world, settings=left))
+
+    assert scene.job().state is State.FAILED
+    assert "planning" in scene.job().reason
 
 
 def test_another_node_s_job_is_left_to_its_deadline(scene: Scene) -> None:
