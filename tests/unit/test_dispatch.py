@@ -34,11 +34,10 @@ from storage import audit, database, ledger, queries
 from storage.lifecycle import State
 from storage.records import DeliveryState, Instance, Job, Study, StudyState
 from tests.factories import radiograph, two_views
+from tests.sqlite import *  # noqa: F403 - its fixtures
 from tests.storage_cases import T0
 from tests.storage_cases import digest as sha256_of
 from tests.studies import rule
-
-pytest_plugins = ["tests.sqlite"]
 
 MADE_BY = Algorithm("Osteon visual hull", "1.0.0")
 

@@ -18,9 +18,8 @@ from storage import database, queries
 from storage.lifecycle import State
 from storage.records import Delivery, DeliveryState, Job, NewResult
 from tests.factories import Kind, file_bytes, radiograph
+from tests.sqlite import *  # noqa: F403 - its fixtures
 from tests.storage_cases import NODE, T0, a_delivering_job
-
-pytest_plugins = ["tests.sqlite"]
 
 
 @dataclass
