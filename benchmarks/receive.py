@@ -6,6 +6,7 @@ Both have the bytes on disk (fsync) and the row committed before they answer.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.peer_programs import Address
 
 ROWS = COLUMNS = 2740
 """15.0 MB of 16 bits."""
+MEGABYTES = 2 * ROWS * COLUMNS / 1e6
 PDU_BYTES = 131_072
 """The node's own default, and the most that Orthanc can be set to."""
 
@@ -44,6 +46,12 @@ def rate(to: Address, associations: int, each: int, name: str) -> float:
     return associations * each / max(float(out) for out, _ in answers)
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, which other load on the machine blurs less."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Prints rates and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,6 +61,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(dir=given.folder))
     figures: dict[str, list[float]] = {}
+    burden: dict[str, list[float]] = {}
     try:
         with (
             running_orthanc(
@@ -61,18 +70,23 @@ def main() -> None:
             running_node(folder / "node", rules=()) as node,
         ):
             peers = {
-                "node": node.address,
-                "Orthanc": Address(orthanc.ae_title, orthanc.dicom_port),
+                "node": (node.address, node.process.pid),
+                "Orthanc": (Address(orthanc.ae_title, orthanc.dicom_port), orthanc.process.pid),
             }
             for number in range(given.rounds):
                 for associations in (1, 4):
-                    for name, to in peers.items():
-                        study = f"{name} {number} {associations}"
+                    for name, (to, pid) in peers.items():
+                        row = f"{name}, {associations} assoc."
+                        study = f"{row} {number}"
+                        before = cpu_seconds(pid)
                         measured = rate(to, associations, given.instances // associations, study)
-                        figures.setdefault(f"{name}, {associations} assoc.", []).append(measured)
+                        figures.setdefault(row, []).append(measured)
+                        spent = 1000 * (cpu_seconds(pid) - before)
+                        burden.setdefault(row, []).append(spent / given.instances / MEGABYTES)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     show("C-STORE of DX, 15.0 MB, fsync and row", "instances/s", figures)
+    show("Processor time", "ms/MB", burden)
     for associations in (1, 4):
         ours, theirs = (
             median(figures[f"{name}, {associations} assoc."]) for name in ("node", "Orthanc")

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from node.patterns import compiled, is_found
-from pipeline.types import Assume, ObjectKind, Side, ViewName
+from pipeline.types import DEFAULT_KINDS, Assume, ObjectKind, Side, ViewName
 
 Item = TypeVar("Item")
 
@@ -244,7 +244,7 @@ class Rule(Table):
         1, description="Which frame of a multi-frame image is used, from 1. Most have one."
     )
     kinds: Kinds = Field(
-        tuple(ObjectKind),
+        DEFAULT_KINDS,
         description="Kinds of result object to write. All: a viewer takes its pick.",
     )
     match: Match = Field(description="Which images are taken; at least one condition.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,6 +185,14 @@ class ObjectKind(StrEnum):
     SURFACE_SEGMENTATION = "surface-segmentation"
 
 
+DEFAULT_KINDS: Final = (
+    ObjectKind.MODEL_VOLUME,
+    ObjectKind.SEGMENTATION,
+    ObjectKind.SURFACE_SEGMENTATION,
+)
+"""What is written where a rule does not say otherwise, in the order of delivery."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One input instance on disk, as a DICOM file."""
@@ -215,7 +224,7 @@ class Request:
     assume: Assume = field(default_factory=Assume)
     frame_number: int = 1
     """Which frame of a multi-frame object is used, 1-based."""
-    kinds: tuple[ObjectKind, ...] = tuple(ObjectKind)
+    kinds: tuple[ObjectKind, ...] = DEFAULT_KINDS
     assumptions: tuple[Assumption, ...] = ()
     """What was assumed before the images were read, as the side."""
 
