@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, exists, func, select
 
 from storage import rows, schema
 from storage.columns import AnyRow
@@ -168,9 +168,18 @@ def deliveries(conn: Connection, job_id: int) -> tuple[Delivery, ...]:
 
 
 def due_deliveries(
-    conn: Connection, node: str, destination: str, at: datetime, limit: int = 100
+    conn: Connection,
+    node: str,
+    destination: str,
+    at: datetime,
+    limit: int = 100,
+    last: Collection[str] = (),
 ) -> tuple[Delivery, ...]:
-    """What `node`, whose files they are, should send now: by the job's priority, then number."""
+    """What `node`, whose files they are, should send now: by the job's priority, then number.
+
+    The kinds of object in `last` come at the end of their job, and are due only if all others of
+    their job are due with them, or have been answered there.
+    """
     wanted = (
         _deliveries()
         .join(schema.jobs, schema.jobs.c.id == schema.deliveries.c.job_id)
@@ -181,10 +190,13 @@ def due_deliveries(
             schema.jobs.c.state == State.DELIVERING,
             schema.jobs.c.claimed_by == node,
         )
-        .order_by(schema.jobs.c.priority, schema.deliveries.c.id)
-        .limit(limit)
+        .order_by(schema.jobs.c.priority, schema.jobs.c.id)
     )
-    return tuple(rows.delivery(row) for row in conn.execute(wanted))
+    if last:
+        is_last = schema.results.c.kind.in_(list(last))
+        wanted = wanted.where(~is_last | ~_waits_for_others(at, last)).order_by(is_last)
+    ordered = wanted.order_by(schema.deliveries.c.id).limit(limit)
+    return tuple(rows.delivery(row) for row in conn.execute(ordered))
 
 
 def delivery_attempts(conn: Connection, job_id: int) -> tuple[DeliveryAttempt, ...]:
@@ -251,6 +263,24 @@ def _deliveries() -> Select[Any]:
         select(schema.deliveries, *objects)
         .join(schema.results, schema.results.c.id == schema.deliveries.c.result_id)
         .where(schema.results.c.is_current)
+    )
+
+
+def _waits_for_others(at: datetime, last: Collection[str]) -> ColumnElement[bool]:
+    """Whether another object of the job waits at the same destination for a later attempt."""
+    other, result = schema.deliveries.alias(), schema.results.alias()
+    return exists(
+        select(other.c.id)
+        .join(result, result.c.id == other.c.result_id)
+        .where(
+            other.c.job_id == schema.deliveries.c.job_id,
+            other.c.destination == schema.deliveries.c.destination,
+            other.c.state == DeliveryState.PENDING,
+            other.c.next_attempt_at > at,
+            result.c.is_current,
+            result.c.kind.not_in(list(last)),
+        )
+        .correlate(schema.deliveries)
     )
 
 

@@ -30,6 +30,8 @@ class DeliveryState(StrEnum):
     PENDING = "PENDING"
     ACKNOWLEDGED = "ACKNOWLEDGED"
     REFUSED = "REFUSED"
+    LEFT_OUT = "LEFT_OUT"
+    """Never sent: the destination does not take objects of this class at all."""
 
 
 @dataclass(frozen=True, slots=True)

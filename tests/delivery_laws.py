@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Engine
 
@@ -20,7 +22,7 @@ from tests.storage_cases import (
     answer,
 )
 
-PENDING, ACKNOWLEDGED, REFUSED = DeliveryState
+PENDING, ACKNOWLEDGED, REFUSED, LEFT_OUT = DeliveryState
 
 
 def test_every_result_is_pending_for_every_destination(engine: Engine) -> None:
@@ -310,6 +312,122 @@ def test_a_destination_out_of_reach_makes_all_wait_under_one_audit_entry(engine:
     with reading(engine) as conn:
         assert len(queries.delivery_attempts(conn, job_id)) == 1
         assert queries.entries(conn, job_id=job_id)[-1].details["objects"] == 2
+
+
+def test_what_a_destination_leaves_out_is_a_state_of_its_own_in_row_and_audit(
+    engine: Engine,
+) -> None:
+    job_id = a_delivering_job(engine, a_result("1"), a_result("2"), destinations=("PACS",))
+    first, second = _deliveries(engine, job_id)
+
+    answer(engine, first.id, LEFT_OUT, None)
+    answer(engine, second.id, ACKNOWLEDGED)
+    settled = _settle(engine, job_id)
+
+    assert settled is State.DELIVERED
+    assert [one.state for one in _deliveries(engine, job_id)] == [LEFT_OUT, ACKNOWLEDGED]
+    with reading(engine) as conn:
+        kinds = {entry.kind for entry in queries.entries(conn, job_id=job_id)}
+    assert {"delivery.left_out", "delivery.acknowledged", "job.acknowledged"} <= kinds
+
+
+def test_a_destination_that_takes_nothing_fails_the_job_and_is_named(engine: Engine) -> None:
+    job_id = a_delivering_job(engine, a_result("1"), a_result("2"))
+
+    for delivery in _deliveries(engine, job_id):
+        is_pacs = delivery.destination == "PACS"
+        answer(engine, delivery.id, ACKNOWLEDGED if is_pacs else LEFT_OUT, None)
+    settled = _settle(engine, job_id)
+
+    assert settled is State.FAILED
+    assert _job(engine, job_id).reason == "ARCHIVE takes none of the objects of this result"
+
+
+def test_what_nobody_can_look_at_does_not_stand_for_a_result_that_was_left_out(
+    engine: Engine,
+) -> None:
+    mesh = replace(a_result("mesh"), kind="surface-segmentation")
+    states = {}
+    for study, suffices in (("1.2.1", ("segmentation",)), ("1.2.2", ("surface-segmentation",))):
+        job_id = a_delivering_job(
+            engine, a_result(study=study), mesh, study=study, destinations=("PACS",)
+        )
+        bones, surface = _deliveries(engine, job_id)
+        answer(engine, bones.id, LEFT_OUT, None)
+        answer(engine, surface.id, ACKNOWLEDGED)
+        with begin(engine) as conn:
+            ledger.settle(conn, NODE, job_id, 1, after(10), suffices={"PACS": suffices})
+        states[study] = _job(engine, job_id)
+
+    assert [job.state for job in states.values()] == [State.FAILED, State.DELIVERED]
+    assert "nothing that a viewer can show" in states["1.2.1"].reason
+    assert "segmentation" in states["1.2.1"].reason
+
+
+def test_a_refusal_stays_a_failure_beside_what_was_left_out(engine: Engine) -> None:
+    job_id = a_delivering_job(
+        engine, a_result("1"), a_result("2"), a_result("3"), destinations=("PACS",)
+    )
+    states = (LEFT_OUT, REFUSED, ACKNOWLEDGED)
+
+    for delivery, state in zip(_deliveries(engine, job_id), states, strict=True):
+        answer(engine, delivery.id, state, 0xA900 if state is REFUSED else None)
+    settled = _settle(engine, job_id)
+
+    assert settled is State.FAILED
+    assert _job(engine, job_id).reason == "PACS refused the segmentation: 0xA900"
+
+
+def test_what_was_left_out_goes_with_a_failed_job_that_is_sent_again(engine: Engine) -> None:
+    job_id = a_delivering_job(engine, destinations=("PACS",))
+    answer(engine, _deliveries(engine, job_id)[0].id, LEFT_OUT, None)
+    assert _settle(engine, job_id) is State.FAILED
+
+    with begin(engine) as conn:
+        ledger.resend(conn, NODE, job_id, after(50))
+
+    assert [one.state for one in _deliveries(engine, job_id)] == [PENDING]
+
+
+def test_the_report_is_due_after_all_others_of_its_set_whatever_its_number(engine: Engine) -> None:
+    report = replace(a_result("report"), kind="report")
+    first = a_delivering_job(engine, report, a_result("1"), study="1.2.1")
+    second = a_delivering_job(engine, a_result("2"), study="1.2.2")
+
+    with reading(engine) as conn:
+        due = queries.due_deliveries(conn, NODE, "PACS", after(99), 10, last=("report",))
+
+    assert [(one.job_id, one.result.written.kind) for one in due] == [
+        (first, "segmentation"),
+        (first, "report"),
+        (second, "segmentation"),
+    ]
+
+
+def test_the_report_waits_for_what_waits_at_its_destination_and_for_nothing_elsewhere(
+    engine: Engine,
+) -> None:
+    report = replace(a_result("report"), kind="report")
+    job_id = a_delivering_job(engine, report, a_result("1"))
+    late = next(
+        one
+        for one in _deliveries(engine, job_id)
+        if one.destination == "PACS" and one.result.written.kind == "segmentation"
+    )
+    with begin(engine) as conn:
+        ledger.postpone(conn, NODE, after(3), [late.id], reason="busy", next_attempt_at=after(63))
+
+    with reading(engine) as conn:
+        now, later, elsewhere = (
+            [
+                one.result.written.kind
+                for one in queries.due_deliveries(conn, NODE, name, after(at), 10, last=("report",))
+            ]
+            for name, at in (("PACS", 10), ("PACS", 63), ("ARCHIVE", 10))
+        )
+
+    assert now == []
+    assert later == elsewhere == ["segmentation", "report"]
 
 
 def _delivered_job(engine: Engine) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
@@ -104,8 +104,19 @@ def postpone(
     )
 
 
-def settle(conn: Connection, node: str, job_id: int, attempt: int, at: datetime) -> State:
+def settle(
+    conn: Connection,
+    node: str,
+    job_id: int,
+    attempt: int,
+    at: datetime,
+    *,
+    suffices: Mapping[str, Collection[str]] | None = None,
+) -> State:
     """A job with nothing left to send is DELIVERED, or FAILED where an object was refused.
+
+    What a destination leaves out is no fault, as long as it has acknowledged an object of one of
+    the kinds that suffice for it; a destination that `suffices` does not name is content with any.
 
     Any other job stays as it is; returns where it stands. `attempt` is the job's, or that of the
     results: after a re-run that failed, what an earlier attempt wrote can be sent again.
@@ -119,25 +130,15 @@ def settle(conn: Connection, node: str, job_id: int, attempt: int, at: datetime)
     state = State(job.state)
     if state is not State.DELIVERING:
         return state
-    current = conn.execute(
-        select(
-            deliveries.c.state,
-            deliveries.c.destination,
-            deliveries.c.status,
-            results.c.kind,
-            results.c.attempt,
-        )
-        .join(results, results.c.id == deliveries.c.result_id)
-        .where(deliveries.c.job_id == job_id, results.c.is_current)
-        .order_by(deliveries.c.id)
-    ).all()
+    current = _current(conn, job_id)
     if attempt not in {job.attempt, *(row.attempt for row in current)}:
         raise StaleAttempt(f"job {job_id} is delivered under {job.attempt}, not {attempt}")
     if any(row.state == DeliveryState.PENDING for row in current):
         return state
-    refused = [row for row in current if row.state == DeliveryState.REFUSED]
-    event = Event.GAVE_UP if refused else Event.ACKNOWLEDGED
-    reason = "; ".join(_refusal(row) for row in refused)
+    refused = [_refusal(row) for row in current if row.state == DeliveryState.REFUSED]
+    faults = [*refused, *_empty_handed(current, suffices or {})]
+    event = Event.GAVE_UP if faults else Event.ACKNOWLEDGED
+    reason = "; ".join(faults)
     if not current:
         reason = "nothing was to be sent: no results, or no destinations"
     return advance(conn, node, job_id, job.attempt, state, event, at, reason=reason)
@@ -187,6 +188,22 @@ def _locked(conn: Connection, job_id: int) -> AnyRow:
     return row
 
 
+def _current(conn: Connection, job_id: int) -> Sequence[AnyRow]:
+    """The deliveries of what the job wrote last."""
+    return conn.execute(
+        select(
+            deliveries.c.state,
+            deliveries.c.destination,
+            deliveries.c.status,
+            results.c.kind,
+            results.c.attempt,
+        )
+        .join(results, results.c.id == deliveries.c.result_id)
+        .where(deliveries.c.job_id == job_id, results.c.is_current)
+        .order_by(deliveries.c.id)
+    ).all()
+
+
 def _delivery(conn: Connection, delivery_id: int) -> AnyRow:
     row = conn.execute(
         select(
@@ -209,3 +226,20 @@ def _delivery(conn: Connection, delivery_id: int) -> AnyRow:
 def _refusal(row: AnyRow) -> str:
     status = "no answer" if row.status is None else f"0x{row.status:04X}"
     return f"{row.destination} refused the {row.kind}: {status}"
+
+
+def _empty_handed(current: Sequence[AnyRow], suffices: Mapping[str, Collection[str]]) -> list[str]:
+    """A sentence for each destination that left out so much that nobody there sees a result."""
+    faults = []
+    for destination in dict.fromkeys(row.destination for row in current):
+        here = [row for row in current if row.destination == destination]
+        left_out = [row.kind for row in here if row.state == DeliveryState.LEFT_OUT]
+        has = {row.kind for row in here if row.state == DeliveryState.ACKNOWLEDGED}
+        if not left_out or has & set(suffices.get(destination, has)):
+            continue
+        if len(left_out) == len(here):
+            faults.append(f"{destination} takes none of the objects of this result")
+        else:
+            kinds = ", ".join(dict.fromkeys(left_out))
+            faults.append(f"{destination} takes nothing that a viewer can show; left out: {kinds}")
+    return faults

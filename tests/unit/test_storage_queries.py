@@ -30,6 +30,9 @@ READS: dict[str, Callable[[Connection], Any]] = {
     "results": lambda conn: queries.results(conn, 1),
     "deliveries": lambda conn: queries.deliveries(conn, 1),
     "due_deliveries": lambda conn: queries.due_deliveries(conn, NODE, "PACS", T0),
+    "due_deliveries, the report last": lambda conn: queries.due_deliveries(
+        conn, NODE, "PACS", T0, last=("report",)
+    ),
     "delivery_attempts": lambda conn: queries.delivery_attempts(conn, 1),
     "decisions": lambda conn: queries.decisions(conn, STUDY),
     "entries of a job": lambda conn: queries.entries(conn, job_id=1),

@@ -382,7 +382,8 @@ def _deliveries() -> None:
             name=op.f("ck_deliveries_acknowledged_at"),
         ),
         sa.CheckConstraint(
-            "state IN ('PENDING', 'ACKNOWLEDGED', 'REFUSED')", name=op.f("ck_deliveries_state")
+            "state IN ('PENDING', 'ACKNOWLEDGED', 'REFUSED', 'LEFT_OUT')",
+            name=op.f("ck_deliveries_state"),
         ),
         sa.CheckConstraint("status BETWEEN 0 AND 65535", name=op.f("ck_deliveries_status")),
         sa.CheckConstraint("tries >= 0", name=op.f("ck_deliveries_tries")),
@@ -415,7 +416,7 @@ def _delivery_attempts() -> None:
         sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.CheckConstraint(
-            "state IN ('PENDING', 'ACKNOWLEDGED', 'REFUSED')",
+            "state IN ('PENDING', 'ACKNOWLEDGED', 'REFUSED', 'LEFT_OUT')",
             name=op.f("ck_delivery_attempts_state"),
         ),
         sa.CheckConstraint("status BETWEEN 0 AND 65535", name=op.f("ck_delivery_attempts_status")),
