@@ -11,6 +11,7 @@ import fast_simplification
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import marching_cubes
@@ -27,6 +28,9 @@ SMALLEST_SHARE = 0.02
 """A piece below this share of the largest piece's volume is dropped."""
 AGGRESSIONS = (5.0, 3.0, 1.0)
 """How boldly edges are collapsed; the timid ones are tried where the bold one tears the mesh."""
+COARSER = (1, 2, 3, 4)
+"""Where decimation tears a ragged surface, it is cut anew from a coarser grid: of a quarter of the
+triangles, a manifold by construction."""
 
 
 def surface(
@@ -53,15 +57,27 @@ def surface(
 
     Source: Lewiner 2003, J. Graph. Tools 8(2):1; Taubin 1995, SIGGRAPH 351.
     """
-    cut = _cut(probability)
-    pieces = _largest_pieces(cut, smallest_share)
-    smooth = _smoothed(pieces, smoothing)
-    return _decimated(smooth, max_faces)
+    for factor in COARSER:
+        cut = _cut(_coarser(probability, factor))
+        smooth = _smoothed(_largest_pieces(cut, smallest_share), smoothing)
+        if (found := _decimated(smooth, max_faces)) is not None:
+            return found
+    raise PipelineError("The surface of the bones could not be made a manifold")
 
 
 def volume_of(mesh: Mesh) -> float:
     """The volume inside a closed mesh, mm3: exact, by the divergence theorem."""
     return signed_volume(mesh)
+
+
+def _coarser(probability: Volume, factor: int) -> Volume:
+    """Every `factor`-th voxel of the probability, smoothed by as much as that takes."""
+    if factor == 1:
+        return probability
+    values = np.nan_to_num(probability.array.astype(np.float32))
+    kept = ndimage.gaussian_filter(values, factor / 2)[::factor, ::factor, ::factor]
+    step = np.diag([factor, factor, factor, 1.0])
+    return Volume(kept, probability.patient_from_index @ step)
 
 
 def _cut(probability: Volume) -> Mesh:
@@ -111,7 +127,8 @@ def _smoothed(mesh: Mesh, passes: int) -> Mesh:
     return Mesh(np.asarray(filtered.vertices, np.float64), mesh.faces)
 
 
-def _decimated(mesh: Mesh, max_faces: int) -> Mesh:
+def _decimated(mesh: Mesh, max_faces: int) -> Mesh | None:
+    """A manifold of at most `max_faces`; None where every way of collapsing edges tears it."""
     if len(mesh.faces) <= max_faces and is_manifold(mesh.faces):
         return mesh
     # float32 in and out: near the isocentre that is a tenth of a micrometre
@@ -123,4 +140,4 @@ def _decimated(mesh: Mesh, max_faces: int) -> Mesh:
         fewer = _compact(simpler.astype(np.float64), kept.astype(np.int64))
         if len(fewer.faces) <= max_faces and is_manifold(fewer.faces):
             return _outward(fewer.vertices, fewer.faces)
-    raise PipelineError(f"The surface of {len(mesh.faces)} triangles could not be decimated whole")
+    return None
