@@ -8,6 +8,7 @@ with a sentence for a technician; nothing here repairs an image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ def read_all(request: Request) -> tuple[Radiograph, ...]:
     Raises:
         StudyError: naming every image that cannot be used; of the class of the first fault.
         MissingView: a view that the rule expects is not among them.
+        ContradictoryGeometry: two of them are one exposure.
     """
     found: list[Radiograph] = []
     faults: list[StudyError] = []
@@ -72,7 +74,17 @@ def read_all(request: Request) -> tuple[Radiograph, ...]:
         raise MissingView(
             f"The rule expects the views {', '.join(request.views)}; missing: {', '.join(missing)}"
         )
+    _require_several_exposures(found)
     return tuple(found)
+
+
+def _require_several_exposures(found: list[Radiograph]) -> None:
+    """One exposure under two names agrees with itself in every check that comes later."""
+    for one, other in combinations(found, 2):
+        if np.array_equal(one.attenuation, other.attenuation):
+            raise ContradictoryGeometry(
+                f"The {one.view.name} and the {other.view.name} view are one and the same exposure"
+            )
 
 
 def read(

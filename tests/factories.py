@@ -46,6 +46,9 @@ MODALITIES = {
 ORIENTATIONS = {"AP": ["L", "F"], "PA": ["L", "F"], "LL": ["P", "F"], "RL": ["A", "F"]}
 """The customary display: the patient's right at the left of a frontal view, face to the left."""
 
+SHAFTS = {"AP": 0.18, "PA": 0.18, "LL": 0.16, "RL": 0.16}
+"""Half the width of the shaft in each view: two exposures of one limb are never the same."""
+
 VIEW_CODES = {
     "AP": ("399348003", "antero-posterior"),
     "PA": ("272479007", "postero-anterior"),
@@ -89,7 +92,7 @@ def radiograph(
         _series_and_instance(kind, study, image, view),
         _image(kind),
         _projection(kind, view),
-        _pixels(limb() if pixels is None else pixels),
+        _pixels(limb(shaft=SHAFTS[view]) if pixels is None else pixels),
     )
     for layer in (*layers, keywords):
         _set(ds, layer)
@@ -108,15 +111,15 @@ def two_views(kind: Kind = Kind.DX, *, study: str = "study", **keywords: Any) ->
     return [radiograph(kind, study=study, view=view, **keywords) for view in ("AP", "LL")]
 
 
-def limb(rows: int = 128, columns: int = 96) -> NDArray[np.uint16]:
+def limb(rows: int = 128, columns: int = 96, shaft: float = 0.18) -> NDArray[np.uint16]:
     """A bright shaft with a cortex in grey soft tissue on a dark field, 12 bits."""
     across = np.abs(np.linspace(-1.0, 1.0, columns))
     along = np.linspace(0.0, 1.0, rows)[:, None]
-    shaft = 0.18 + 0.10 * np.cos(np.pi * along) ** 2
+    half = shaft + 0.10 * np.cos(np.pi * along) ** 2
     image = np.full((rows, columns), 120.0)
     image[np.broadcast_to(across < 0.7, image.shape)] = 900
-    image[across < shaft] = 3300
-    image[across < 0.5 * shaft] = 2600
+    image[across < half] = 3300
+    image[across < 0.5 * half] = 2600
     return np.asarray(image, np.uint16)
 
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pipeline.errors import ContradictoryGeometry, MissingGeometry, MissingView
 from pipeline.radiograph import read_all
 from pipeline.types import Request, Side, Source, ViewName
-from tests.factories import file_bytes, radiograph, two_views
+from tests.factories import file_bytes, limb, radiograph, two_views
 
 
 def stored_as(folder: Path, ds: Dataset) -> Source:
@@ -85,3 +85,11 @@ def test_a_frame_number_holds_for_multi_frame_images_only(tmp_path: Path) -> Non
     made = read_all(a_request(tmp_path, two_views(), frame_number=7))
 
     assert [r.frame_number for r in made] == [None, None]
+
+
+def test_one_exposure_under_two_names_is_refused(tmp_path: Path) -> None:
+    same = limb()
+    views = [radiograph(view=view, pixels=same) for view in ("AP", "LL")]
+
+    with pytest.raises(ContradictoryGeometry, match="the LL view are one and the same exposure"):
+        read_all(a_request(tmp_path, views))
