@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from node.kinds import CAPTURES
 from pipeline.types import ObjectKind
 
 
@@ -35,7 +36,7 @@ def contradictions(raw: Mapping[str, Any]) -> Iterator[Contradiction]:
         for name in _texts(rule.get("destinations", ())):
             if name not in destinations:
                 yield Contradiction(loc, _no_such_destination(name, destinations))
-            elif not _kinds(rule) & _kinds(destinations[name]):
+            elif not _kinds(rule) & (_kinds(destinations[name]) | CAPTURES):
                 yield Contradiction(loc, f"'{name}' takes none of the kinds that this rule writes")
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from node import translate
 from node.engine import Claim, EngineRoom, Finished, Lost
 from node.intake import take_in
+from node.kinds import sufficient, taken
 from node.retries import next_attempt
 from node.settings import Settings
 from node.translate import Folders
@@ -67,7 +68,7 @@ def recover(world: Dispatcher) -> int:
         for job in queries.delivering_jobs(conn):
             if job.claimed_by == world.node:
                 _end_lost_deliveries(world, conn, job)
-                ledger.settle(conn, world.node, job.id, job.attempt, world.clock())
+                _settle(world, conn, job.id, job.attempt)
     return len(orphans)
 
 
@@ -122,9 +123,9 @@ def _conclude(world: Dispatcher, finished: Finished) -> None:
                         algorithm=translate.algorithm_json(made.algorithm),
                         assumptions=translate.assumptions_json(made),
                         figures=translate.figures_json(made),
-                        takes=_takes(world.settings),
+                        takes=taken(world.settings.destinations),
                     )
-                    ledger.settle(conn, world.node, claim.job_id, claim.attempt, now)
+                    _settle(world, conn, claim.job_id, claim.attempt)
             case Withheld() as held:
                 with database.begin(world.engine) as conn:
                     ledger.withhold(
@@ -152,9 +153,9 @@ def _conclude(world: Dispatcher, finished: Finished) -> None:
             )
 
 
-def _takes(settings: Settings) -> dict[str, frozenset[str]]:
-    """The kinds of object that each destination takes."""
-    return {each.name: frozenset(each.kinds) for each in settings.destinations}
+def _settle(world: Dispatcher, conn: Connection, job_id: int, attempt: int) -> None:
+    suffices = sufficient(world.settings.destinations)
+    ledger.settle(conn, world.node, job_id, attempt, world.clock(), suffices=suffices)
 
 
 def _end_overdue(world: Dispatcher) -> None:

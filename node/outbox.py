@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from node.delivery import Answer, Parcel, Unreachable, Verdict, send
+from node.kinds import LAST, rank, sufficient
 from node.retries import next_attempt
 from node.settings import Destination, Settings
 from node.translate import Folders
@@ -46,7 +47,7 @@ def empty(outbox: Outbox) -> int:
     node = outbox.settings.node.name
     with database.reading(outbox.engine) as conn:
         due = queries.due_deliveries(
-            conn, node, outbox.destination.name, outbox.clock(), OBJECTS_AT_ONCE
+            conn, node, outbox.destination.name, outbox.clock(), OBJECTS_AT_ONCE, last=LAST
         )
     if not due:
         return 0
@@ -54,9 +55,10 @@ def empty(outbox: Outbox) -> int:
     _write_down(damaged, due, outbox)
     if intact:
         _send(intact, due, outbox)
+    suffices = sufficient(outbox.settings.destinations)
     with database.begin(outbox.engine) as conn:
         for job_id, attempt in sorted({(each.job_id, each.result.attempt) for each in due}):
-            ledger.settle(conn, node, job_id, attempt, outbox.clock())
+            ledger.settle(conn, node, job_id, attempt, outbox.clock(), suffices=suffices)
     return len(due)
 
 
@@ -77,15 +79,23 @@ def _checked(
     """Parcels of what lies on disk unchanged, and answers for what does not."""
     intact: list[Parcel] = []
     damaged: list[Answer] = []
-    for delivery in due:
+    for delivery in _in_order(due):
         written = delivery.result.written
         path = outbox.folders.results / written.path
         if _digest(path) == written.sha256:
-            intact.append(Parcel(delivery.id, written.sop_class_uid, path))
+            is_last = written.kind in LAST
+            parcel = Parcel(delivery.id, written.sop_class_uid, path, delivery.job_id, is_last)
+            intact.append(parcel)
         else:
             why = "the file of this object is missing or changed: requeue the job to make it again"
             damaged.append(Answer(delivery.id, Verdict.REFUSED, None, why))
     return tuple(intact), tuple(damaged)
+
+
+def _in_order(due: Sequence[Delivery]) -> list[Delivery]:
+    """Job by job as they are due, and within a job by the rank of the kinds."""
+    position = {job_id: n for n, job_id in enumerate(dict.fromkeys(d.job_id for d in due))}
+    return sorted(due, key=lambda d: (position[d.job_id], rank(d.result.written.kind), d.id))
 
 
 def _digest(path: Path) -> str | None:
@@ -110,6 +120,8 @@ def _record(
     state, next_at, reason = DeliveryState.REFUSED, at, answer.reason
     if answer.verdict is Verdict.ACCEPTED:
         state = DeliveryState.ACKNOWLEDGED
+    elif answer.verdict is Verdict.LEFT_OUT:
+        state = DeliveryState.LEFT_OUT
     elif answer.verdict is Verdict.TRY_AGAIN:
         later = _later(delivery, outbox, at)
         state = DeliveryState.REFUSED if later is None else DeliveryState.PENDING

@@ -101,7 +101,9 @@ class Destination(Table):
     )
     kinds: Kinds = Field(
         tuple(ObjectKind),
-        description="Kinds of result object it takes. All, until one is refused.",
+        description=(
+            "Kinds of result object it takes; captures always go. All: what it refuses is left out."
+        ),
     )
 
 

@@ -35,6 +35,7 @@ COLOURS: Final = {
     "FAILED": "bold red",
     "REFUSED": "bold red",
     "WITHHELD": "yellow",
+    "LEFT_OUT": "yellow",
     "DECLINED": "yellow",
 }
 
@@ -254,6 +255,8 @@ def _delivered(deliveries: Sequence[Delivery]) -> Iterable[str]:
         ]
         accepted = sum(each.state is DeliveryState.ACKNOWLEDGED for each in here)
         line = f"{destination}: {accepted} of {len(here)} {kind}"
+        if left_out := sum(each.state is DeliveryState.LEFT_OUT for each in here):
+            line += f", {left_out} left out"
         statuses = sorted({f"0x{each.status:04X}" for each in here if each.status is not None})
         if statuses:
             line += f", status {' '.join(statuses)}"

@@ -1,11 +1,19 @@
 """Sending to a destination over loopback. Statuses: PS3.4 B.2.3 and PS3.7 annex C."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+)
 from pynetdicom import AE, evt
 
 from node import archive, delivery
@@ -38,6 +46,30 @@ def parcels(folder: Path, *views: str) -> list[Parcel]:
         path.write_bytes(file_bytes(radiograph(view=view)))
         made.append(Parcel(key, Kind.DX, path))
     return made
+
+
+@contextmanager
+def listening(
+    classes: Mapping[str, Sequence[str]],
+    answer: Callable[[evt.Event], int] = lambda _event: 0x0000,
+) -> Iterator[int]:
+    """A peer that takes these SOP classes in these transfer syntaxes; gives its port."""
+    ae = AE(ae_title="PACS")
+    for sop_class, syntaxes in classes.items():
+        ae.add_supported_context(sop_class, list(syntaxes))
+    handlers = [(evt.EVT_C_STORE, answer)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    assert server is not None
+    try:
+        yield int(server.server_address[1])
+    finally:
+        server.shutdown()
+
+
+def sent_to(port: int, sent: Sequence[Parcel]) -> Iterator[Answer]:
+    answers = delivery.send(sent, destination(port), "OSTEON")
+    assert not isinstance(answers, Unreachable)
+    return answers
 
 
 @pytest.fixture
@@ -104,7 +136,7 @@ def test_a_rejected_association_asks_about_the_ae_titles(tmp_path: Path) -> None
     assert "is 'OSTEON' known there" in answers.reason
 
 
-def test_a_class_that_is_not_taken_is_refused_and_the_others_go(tmp_path: Path) -> None:
+def test_a_class_that_is_not_taken_is_left_out_and_the_others_go(tmp_path: Path) -> None:
     ae = AE(ae_title="PACS")
     ae.add_supported_context(Kind.DX)
     kept: list[str] = []
@@ -124,12 +156,99 @@ def test_a_class_that_is_not_taken_is_refused_and_the_others_go(tmp_path: Path) 
     )
 
     assert not isinstance(answers, Unreachable)
-    refused, accepted = answers
+    left_out, accepted = answers
     server.shutdown()
-    assert (refused.key, refused.verdict, refused.status) == (7, Verdict.REFUSED, 0x0122)
-    assert "kinds" in refused.reason
+    assert (left_out.key, left_out.verdict, left_out.status) == (7, Verdict.LEFT_OUT, None)
+    assert left_out.reason == f"pacs does not take objects (SOP class {Kind.XA})"
     assert accepted.verdict is Verdict.ACCEPTED
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian])
+def test_a_destination_that_takes_another_syntax_receives_the_same_object_in_it(
+    tmp_path: Path, syntax: str
+) -> None:
+    sent = parcels(tmp_path, "AP")
+    kept: list[tuple[str, Dataset]] = []
+
+    def keep(event: evt.Event) -> int:
+        kept.append((event.context.transfer_syntax, event.dataset))
+        return 0x0000
+
+    with listening({Kind.DX: [syntax]}, keep) as port:
+        answers = list(sent_to(port, sent))
+
+    ((used, received),) = kept
+    assert answers == [Answer(0, Verdict.ACCEPTED, 0x0000, "")]
+    assert used == syntax
+    assert received == dcmread(sent[0].path)
+
+
+def test_a_destination_that_takes_nothing_leaves_everything_out(tmp_path: Path) -> None:
+    with listening({Kind.XA: [ExplicitVRLittleEndian]}) as port:
+        answers = list(sent_to(port, parcels(tmp_path, "AP", "LL")))
+
+    assert [(each.key, each.verdict, each.status) for each in answers] == [
+        (0, Verdict.LEFT_OUT, None),
+        (1, Verdict.LEFT_OUT, None),
+    ]
+    assert answers[0].reason == f"pacs does not take objects (SOP class {Kind.DX})"
+
+
+def test_a_class_that_is_taken_compressed_only_is_left_out_and_the_reason_says_so(
+    tmp_path: Path,
+) -> None:
+    with listening({Kind.DX: [JPEGLosslessSV1], Kind.XA: [ExplicitVRLittleEndian]}) as port:
+        other = Parcel(1, Kind.XA, tmp_path / "AP.dcm")
+        (answer, _) = sent_to(port, [*parcels(tmp_path, "AP"), other])
+
+    assert answer.verdict is Verdict.LEFT_OUT
+    assert "no uncompressed transfer syntax" in answer.reason
+
+
+def test_the_words_of_a_left_out_result_name_its_class(tmp_path: Path) -> None:
+    (image,) = parcels(tmp_path, "AP")
+    surface = "1.2.840.10008.5.1.4.1.1.66.5"
+
+    with listening({Kind.DX: [ExplicitVRLittleEndian]}) as port:
+        (_, answer) = sent_to(port, [image, Parcel(1, surface, image.path)])
+
+    assert answer.reason == f"pacs does not take surface segmentation (SOP class {surface})"
+
+
+@pytest.mark.parametrize(("status", "sent"), [(0xA700, ["AP"]), (0xC000, ["AP", "LL"])])
+def test_the_last_of_a_set_goes_only_when_all_others_were_answered_for_good(
+    tmp_path: Path, status: int, sent: list[str]
+) -> None:
+    first, last = (
+        replace(parcel, group=5, is_last=view == "LL")
+        for parcel, view in zip(parcels(tmp_path, "AP", "LL"), ("AP", "LL"), strict=True)
+    )
+    came: list[str] = []
+
+    def refuse_the_first(event: evt.Event) -> int:
+        came.append(event.dataset.ViewPosition)
+        return status if len(came) == 1 else 0x0000
+
+    with listening({Kind.DX: [ExplicitVRLittleEndian]}, refuse_the_first) as port:
+        answers = list(sent_to(port, [first, last]))
+
+    assert came == sent
+    assert [each.key for each in answers] == list(range(len(sent)))
+
+
+def test_a_set_that_waits_does_not_hold_up_the_last_of_another(tmp_path: Path) -> None:
+    first, last = parcels(tmp_path, "AP", "LL")
+    came: list[str] = []
+
+    def busy_at_first(event: evt.Event) -> int:
+        came.append(event.dataset.ViewPosition)
+        return 0xA700 if len(came) == 1 else 0x0000
+
+    with listening({Kind.DX: [ExplicitVRLittleEndian]}, busy_at_first) as port:
+        answers = list(sent_to(port, [first, replace(last, group=6, is_last=True)]))
+
+    assert [each.verdict for each in answers] == [Verdict.TRY_AGAIN, Verdict.ACCEPTED]
 
 
 @pytest.mark.parametrize(

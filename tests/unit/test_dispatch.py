@@ -19,7 +19,6 @@ from node.settings import Completeness, Destination, Reconstruction, Settings, d
 from node.translate import Folders
 from pipeline.attributes import attributes
 from pipeline.types import (
-    DEFAULT_KINDS,
     Algorithm,
     Assumption,
     Figure,
@@ -141,10 +140,17 @@ def scene(engine: Engine, tmp_path: Path) -> Scene:
     return made
 
 
+MADE = (
+    ObjectKind.MODEL_VOLUME,
+    ObjectKind.SEGMENTATION,
+    ObjectKind.SURFACE_SEGMENTATION,
+)
+
+
 def made_objects(request: Request) -> Reconstructed:
     objects = tuple(
         ResultObject(kind, "1.2.3", f"2.25.{n}", request.folder / f"{kind}.dcm", sha256_of(kind), 9)
-        for n, kind in enumerate(DEFAULT_KINDS, 1)
+        for n, kind in enumerate(MADE, 1)
     )
     return Reconstructed(
         objects,

@@ -3,23 +3,30 @@
 import hashlib
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from pydicom import dcmread
+from pynetdicom import AE, evt
+from sqlalchemy import Engine, select, update
 
 from node import archive, outbox
 from node.outbox import Outbox
 from node.settings import Destination, Retries, Settings
 from node.translate import Folders
-from storage import database, queries
+from pipeline.types import ObjectKind
+from storage import database, ledger, queries
 from storage.lifecycle import State
 from storage.records import Delivery, DeliveryState, Job, NewResult
+from storage.schema import results
 from tests.factories import Kind, file_bytes, radiograph
 from tests.sqlite import *  # noqa: F403 - its fixtures
 from tests.storage_cases import NODE, T0, a_delivering_job
+
+SURFACE = "1.2.840.10008.5.1.4.1.1.66.5"
 
 
 @dataclass
@@ -85,6 +92,23 @@ def scene(engine: Engine, tmp_path: Path) -> Scene:
     box = Outbox(destination, settings, engine, folders, lambda: made.now)
     made = Scene(engine, box, job_id)
     return made
+
+
+@contextmanager
+def scp(scene: Scene, sop_class: str) -> Iterator[None]:
+    """The PACS takes objects of this class only."""
+    ae = AE(ae_title="PACS")
+    ae.add_supported_context(sop_class)
+    server = ae.start_server(
+        ("127.0.0.1", scene.box.destination.port),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, lambda _event: 0x0000)],
+    )
+    assert server is not None
+    try:
+        yield
+    finally:
+        server.shutdown()
 
 
 @pytest.fixture
@@ -155,6 +179,109 @@ def test_an_object_that_was_changed_on_disk_is_not_sent(
     assert scene.job.state is State.FAILED
     damaged = next(each for each in scene.deliveries if each.state is DeliveryState.REFUSED)
     assert "missing or changed" in damaged.reason
+
+
+def set_of(scene: Scene, *kinds: str) -> None:
+    """The job's objects are of these kinds; two objects, so two kinds."""
+    with scene.engine.begin() as conn:
+        ids = conn.execute(select(results.c.id).order_by(results.c.id)).scalars().all()
+        for number, kind in zip(ids, kinds, strict=True):
+            conn.execute(update(results).where(results.c.id == number).values(kind=kind))
+
+
+def test_the_report_is_sent_after_the_bones_whatever_was_written_first(
+    scene: Scene, pacs: archive.Archive
+) -> None:
+    set_of(scene, "report", "segmentation")
+
+    scene.empty()
+
+    assert [dcmread(path).ViewPosition for path in pacs.files] == ["LL", "AP"]
+    assert scene.job.state is State.DELIVERED
+
+
+def test_captures_go_after_volume_and_surfaces(scene: Scene, pacs: archive.Archive) -> None:
+    set_of(scene, "key-image", "surface-segmentation")
+
+    scene.empty()
+
+    assert [dcmread(path).ViewPosition for path in pacs.files] == ["LL", "AP"]
+
+
+def test_a_report_that_waits_for_its_set_costs_no_association(scene: Scene) -> None:
+    set_of(scene, "report", "segmentation")
+    report, bones = scene.deliveries
+    with database.begin(scene.engine) as conn:
+        later = scene.now + timedelta(seconds=60)
+        ledger.postpone(conn, NODE, scene.now, [bones.id], reason="busy", next_attempt_at=later)
+
+    due = scene.empty()
+
+    assert due == 0
+    assert scene.deliveries[0] == report
+
+
+def test_what_the_destination_does_not_take_is_left_out_and_the_job_is_delivered(
+    scene: Scene,
+) -> None:
+    set_of(scene, "segmentation", "surface-segmentation")
+    surface = scene.deliveries[1].result.id
+    with scene.engine.begin() as conn:
+        conn.execute(update(results).where(results.c.id == surface).values(sop_class_uid=SURFACE))
+
+    with scp(scene, Kind.DX):
+        scene.empty()
+
+    assert scene.job.state is State.DELIVERED
+    assert [each.state for each in scene.deliveries] == [
+        DeliveryState.ACKNOWLEDGED,
+        DeliveryState.LEFT_OUT,
+    ]
+    with database.reading(scene.engine) as conn:
+        told = [
+            entry.details["reason"]
+            for entry in queries.entries(conn, job_id=scene.job_id)
+            if entry.kind == "delivery.left_out"
+        ]
+    assert told == [f"pacs does not take surface segmentation (SOP class {SURFACE})"]
+
+
+def test_a_destination_that_takes_nothing_at_all_fails_the_job_at_once(scene: Scene) -> None:
+    with scp(scene, Kind.XA):
+        scene.empty()
+
+    assert scene.job.state is State.FAILED
+    assert scene.job.reason == "pacs takes none of the objects of this result"
+
+
+def test_a_station_that_asks_for_surfaces_only_has_what_it_is_for_without_captures(
+    scene: Scene,
+) -> None:
+    set_of(scene, "surface-segmentation", "key-image")
+    capture = scene.deliveries[1].result.id
+    with scene.engine.begin() as conn:
+        conn.execute(update(results).where(results.c.id == capture).values(sop_class_uid=SURFACE))
+    asks = scene.box.destination.model_copy(update={"kinds": (ObjectKind.SURFACE_SEGMENTATION,)})
+    settings = scene.box.settings.model_copy(update={"destinations": (asks,)})
+    scene.box = replace(scene.box, destination=asks, settings=settings)
+
+    with scp(scene, Kind.DX):
+        scene.empty()
+
+    assert scene.job.state is State.DELIVERED
+
+
+def test_surfaces_alone_do_not_stand_for_the_bones_that_were_asked_for(scene: Scene) -> None:
+    set_of(scene, "surface-segmentation", "key-image")
+    capture = scene.deliveries[1].result.id
+    with scene.engine.begin() as conn:
+        conn.execute(update(results).where(results.c.id == capture).values(sop_class_uid=SURFACE))
+
+    with scp(scene, Kind.DX):
+        scene.empty()
+
+    assert scene.job.state is State.FAILED
+    assert "nothing that a viewer can show" in scene.job.reason
 
 
 def test_what_another_node_has_on_its_disk_is_left_to_it(
