@@ -245,7 +245,7 @@ class Rule(Table):
     )
     kinds: Kinds = Field(
         DEFAULT_KINDS,
-        description="Kinds of result object to write. All: a viewer takes its pick.",
+        description="Kinds of result object to write: what viewers open and readers can use.",
     )
     match: Match = Field(description="Which images are taken; at least one condition.")
     assume: Assumed = Field(

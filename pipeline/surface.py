@@ -7,6 +7,8 @@ leaves here is closed, a manifold, and looks outwards.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import fast_simplification
 import numpy as np
 import trimesh
@@ -18,7 +20,7 @@ from skimage.measure import marching_cubes
 
 from pipeline.encode.topology import is_manifold, signed_volume
 from pipeline.errors import NoBone, PipelineError
-from pipeline.types import Float, Mesh, Volume
+from pipeline.types import Float, Mesh, SurfaceProcessing, Volume
 
 Faces = NDArray[np.int64]
 
@@ -59,9 +61,12 @@ def surface(
     """
     for factor in COARSER:
         cut = _cut(_coarser(probability, factor))
-        smooth = _smoothed(_largest_pieces(cut, smallest_share), smoothing)
+        pieces = _largest_pieces(cut, smallest_share)
+        smooth = _smoothed(pieces, smoothing)
         if (found := _decimated(smooth, max_faces)) is not None:
-            return found
+            steps = _steps(cut, pieces, found, smoothing, factor)
+            share = len(found.vertices) / len(cut.vertices)
+            return replace(found, processing=SurfaceProcessing(steps, share))
     raise PipelineError("The surface of the bones could not be made a manifold")
 
 
@@ -90,6 +95,17 @@ def _cut(probability: Volume) -> Mesh:
     affine = probability.patient_from_index
     points = (vertices.astype(np.float64) - 1) @ affine[:3, :3].T + affine[:3, 3]
     return _outward(points, faces.astype(np.int64))
+
+
+def _steps(cut: Mesh, pieces: Mesh, made: Mesh, smoothing: int, factor: int) -> tuple[str, ...]:
+    """What was done to the surface besides cutting it, in words."""
+    told = (
+        (factor > 1, f"cut from every {factor}. voxel"),
+        (smoothing > 0, f"Taubin smoothing, {smoothing} passes"),
+        (len(made.faces) < len(pieces.faces), f"decimation to {len(made.faces)} triangles"),
+        (len(pieces.faces) < len(cut.faces), "small pieces and cavities removed"),
+    )
+    return tuple(words for is_done, words in told if is_done)
 
 
 def _outward(vertices: Float, faces: Faces) -> Mesh:

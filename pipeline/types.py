@@ -109,6 +109,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class SurfaceProcessing:
+    """What was done to a surface after it had been cut out of its volume; no steps, nothing."""
+
+    steps: tuple[str, ...]
+    ratio: float
+    """Points that remain, as a share of those that were cut."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """A closed surface, oriented outwards."""
 
@@ -116,6 +125,8 @@ class Mesh:
     """(N, 3) LPS mm."""
     faces: NDArray[np.int64]
     """(M, 3) 0-based, counter-clockwise seen from outside."""
+    processing: SurfaceProcessing | None = None
+    """None where whoever made the mesh does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +193,19 @@ class ObjectKind(StrEnum):
 
     MODEL_VOLUME = "model-volume"
     SEGMENTATION = "segmentation"
+    LABELMAP = "labelmap"
+    FRACTIONAL = "fractional"
     SURFACE_SEGMENTATION = "surface-segmentation"
+    STL = "stl"
+    REPORT = "report"
+    """The root of the set, written and delivered last."""
 
 
 DEFAULT_KINDS: Final = (
     ObjectKind.MODEL_VOLUME,
     ObjectKind.SEGMENTATION,
     ObjectKind.SURFACE_SEGMENTATION,
+    ObjectKind.STL,
 )
 """What is written where a rule does not say otherwise, in the order of delivery."""
 

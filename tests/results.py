@@ -18,9 +18,11 @@ from pipeline.types import (
     Bone,
     Code,
     Mesh,
+    ObjectKind,
     Radiograph,
     Reconstruction,
     Request,
+    ResultObject,
     Side,
     Source,
     View,
@@ -138,3 +140,13 @@ def radiographs(images: Sequence[Dataset] | None = None, **changes: Any) -> tupl
         }
         made.append(Radiograph(**(fields | changes)))
     return tuple(made)
+
+
+def of_kind(written: Sequence[ResultObject], kind: ObjectKind) -> list[Path]:
+    """The files of a kind, in the order of writing."""
+    return [one.path for one in written if one.kind is kind]
+
+
+def one_of_each(written: Sequence[ResultObject]) -> list[ResultObject]:
+    """The first object of each kind, in the order of writing."""
+    return list({one.kind: one for one in reversed(written)}.values())[::-1]

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from pipeline.types import Code, Side
+from pipeline.types import Code, Side, ViewName
 
 ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")
+SCALE_FILTERING = Code("123106", "DCM", "Multi-Scale/Resolution Filtering")
+SOURCE_OF_DOCUMENT = Code("121324", "DCM", "Source image")
+MILLIMETRE = Code("mm", "UCUM", "mm")
+MODEL_TITLE = Code("RADIOGRAPH3D", "99OSTEON", "3D CAM model from radiographs")
+"""CID 7061 has titles for models from CT, MR and others; none of them would be true."""
 
 LATERALITY = {
     Side.RIGHT: Code("24028007", "SCT", "Right"),
     Side.LEFT: Code("7771000", "SCT", "Left"),
 }
 """CID 244; a structure of the midline, or a pair, has no laterality."""
+
+VIEWS = {
+    ViewName.AP: Code("399348003", "SCT", "antero-posterior"),
+    ViewName.PA: Code("272479007", "SCT", "postero-anterior"),
+    ViewName.LL: Code("399173006", "SCT", "left lateral"),
+    ViewName.RL: Code("399198007", "SCT", "right lateral"),
+}
+"""CID 4010, as far as the pipeline tells views apart."""
 
 REGIONS = {
     "ankle": Code("70258002", "SCT", "Ankle joint"),

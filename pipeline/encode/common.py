@@ -15,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from pipeline.encode.codes import (
     ARTIFICIAL_INTELLIGENCE,
     MORPHOLOGICAL_OPERATIONS,
+    PROCESSING_EQUIPMENT,
     SOURCE_IMAGE,
     code_item,
 )
@@ -38,14 +39,22 @@ CONTENT_LABEL = "RADIOGRAPH_MODEL"
 """CS, so at most 16 characters."""
 
 SERIES_NUMBER = {
+    ObjectKind.REPORT: 9008,
     ObjectKind.MODEL_VOLUME: 9001,
     ObjectKind.SEGMENTATION: 9002,
     ObjectKind.SURFACE_SEGMENTATION: 9003,
+    ObjectKind.STL: 9004,
+    ObjectKind.LABELMAP: 9009,
+    ObjectKind.FRACTIONAL: 9010,
 }
 SERIES_NAME = {
+    ObjectKind.REPORT: "report",
     ObjectKind.MODEL_VOLUME: "volume",
     ObjectKind.SEGMENTATION: "bones",
     ObjectKind.SURFACE_SEGMENTATION: "surfaces",
+    ObjectKind.STL: "STL",
+    ObjectKind.LABELMAP: "label map",
+    ObjectKind.FRACTIONAL: "probability",
 }
 SERIES_NUMBER_STEP = {Side.RIGHT: 0, Side.LEFT: 10, Side.UNPAIRED: 20}
 """Both knees of one study must not have the same series numbers."""
@@ -174,6 +183,12 @@ def assumptions(result: Result) -> tuple[Assumption, ...]:
     return tuple(dict.fromkeys([*result.reconstruction.assumptions, *of_images]))
 
 
+def content_description(result: Result) -> str:
+    """The warning, and whether a part of the geometry was assumed; an LO of 64 characters."""
+    assumed = ", SCALE OR VIEW ASSUMED" if assumptions(result) else ""
+    return printable(f"{WARNING}{assumed}", 64)
+
+
 def _assumed(assumption: Assumption) -> str:
     return f"{assumption.name} {assumption.value} {assumption.unit}".rstrip()
 
@@ -190,13 +205,38 @@ def algorithm_item(algorithm: Algorithm) -> Dataset:
     item.AlgorithmName = printable(algorithm.name, 64)
     item.AlgorithmVersion = printable(algorithm.version, 64)
     item.AlgorithmSource = MANUFACTURER
+    if parameters := algorithm_parameters(algorithm):
+        item.AlgorithmParameters = printable(",".join(parameters), 10240)
+    return item
+
+
+def algorithm_parameters(algorithm: Algorithm) -> list[str]:
+    """name=value of each parameter, with the digest of the weights where there are any."""
     parameters = dict(algorithm.parameters)
     if algorithm.weights_digest:
         parameters["weights_sha256"] = algorithm.weights_digest
-    if parameters:
-        joined = ",".join(f"{name}={value}" for name, value in sorted(parameters.items()))
-        item.AlgorithmParameters = printable(joined, 10240)
+    return [f"{name}={value}" for name, value in sorted(parameters.items())]
+
+
+def processing_equipment(algorithm: Algorithm) -> Dataset:
+    """The item of ContributingEquipmentSequence for the algorithm.
+
+    Source: IHE RAD, AI Results (AIR) Rev. 1.3, Volume 3, 6.5.3.1.
+    """
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [code_item(PROCESSING_EQUIPMENT)]
+    item.Manufacturer = MANUFACTURER
+    item.ManufacturerModelName = printable(algorithm.name, 64)
+    item.SoftwareVersions = printable(algorithm.version, 64)
+    item.DeviceUID = device_uid(algorithm)
+    item.ContributionDescription = "Reconstruction of bones from radiographs"
     return item
+
+
+def device_uid(algorithm: Algorithm) -> str:
+    """The UID of the algorithm as a device: another version or other weights are another one."""
+    made_of = (algorithm.name, algorithm.version, algorithm.weights_digest)
+    return derived_uid("Osteon", "device", *made_of)
 
 
 def source_images(result: Result) -> list[Dataset]:

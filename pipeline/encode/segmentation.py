@@ -1,8 +1,11 @@
-"""The bones as a BINARY Segmentation over the model volume.
+"""The bones as a Segmentation over the model volume: BINARY, as a label map, or as probability.
 
 highdicom builds the frames. It gets sources without a patient and is given the patient, the
 study and every name afterwards: it would decode and check what must stay as the source has it,
 and it puts the clock and random UIDs where this project derives both.
+
+BINARY is what every viewer of segmentations opens; bones may overlap in it. A label map gives
+each voxel to one bone, the likeliest. FRACTIONAL keeps the probability itself, in 255 steps.
 
 The radiographs stand in the top-level SourceImageSequence. As a second item of
 ReferencedSeriesSequence they keep OHIF 3.12 at "Loading SEG" for ever.
@@ -10,21 +13,29 @@ ReferencedSeriesSequence they keep OHIF 3.12 at "Loading SEG" for ever.
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.coding import Code as PydicomCode
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import UID
 
-from pipeline.encode.codes import ANATOMICAL_STRUCTURE, LATERALITY, code_item, region_item
+from pipeline.encode.bones import (
+    property_items,
+    segment_label,
+    tracking_id,
+    tracking_uid,
+)
+from pipeline.encode.codes import ANATOMICAL_STRUCTURE
 from pipeline.encode.common import (
     CONTENT_LABEL,
     MANUFACTURER,
     MODEL_NAME,
     Result,
     algorithm_item,
-    assumptions,
+    content_description,
     family,
     file_meta,
     printable,
@@ -34,9 +45,20 @@ from pipeline.encode.common import (
     software_version,
     source_images,
 )
-from pipeline.encode.grid import Grid, inside
-from pipeline.encode.lettering import WARNING
+from pipeline.encode.grid import SURFACE, Grid, inside
 from pipeline.types import Bone, Code, ObjectKind
+
+LABEL_MAP_STORAGE: Final = UID("1.2.840.10008.5.1.4.1.1.66.7")
+"""Label Map Segmentation Storage, younger than the tables of pydicom 3.0."""
+MOST_FRACTIONAL = 255
+"""The stored value of probability 1 in a FRACTIONAL segmentation."""
+
+TYPES: Final = {
+    ObjectKind.SEGMENTATION: hd.seg.SegmentationTypeValues.BINARY,
+    ObjectKind.LABELMAP: hd.seg.SegmentationTypeValues.LABELMAP,
+    ObjectKind.FRACTIONAL: hd.seg.SegmentationTypeValues.FRACTIONAL,
+}
+"""Segmentation Type (0062,0001) of each kind."""
 
 COPIED_GEOMETRY = (
     "SOPClassUID",
@@ -63,7 +85,14 @@ EMPTY = (
 )
 
 
-def segmentation(result: Result, grid: Grid, volume: list[Dataset], *, refer: bool) -> Dataset:
+def segmentation(
+    result: Result,
+    grid: Grid,
+    volume: list[Dataset],
+    *,
+    refer: bool,
+    kind: ObjectKind = ObjectKind.SEGMENTATION,
+) -> Dataset:
     """The Segmentation of all bones, one segment a bone, numbered from 1 in their order.
 
     Args:
@@ -72,44 +101,48 @@ def segmentation(result: Result, grid: Grid, volume: list[Dataset], *, refer: bo
         volume: The slices of the model volume.
         refer: Whether the slices are written too, so that the frames may refer to them; where
             they are not, only the radiographs are referred to.
+        kind: One of `TYPES`.
     """
     ds = Dataset()
-    ds.update(_built(result, grid, volume))
-    put_general_modules(ds, result, ObjectKind.SEGMENTATION)
-    ds.file_meta = file_meta(SegmentationStorage, ds.SOPInstanceUID)
+    ds.update(_built(result, grid, volume, kind))
+    put_general_modules(ds, result, kind)
+    ds.file_meta = file_meta(ds.SOPClassUID, ds.SOPInstanceUID)
     _put_codes(ds, result)
     _put_derived_names(ds, result)
     ds.update(result.heading.lossy)
     ds.SourceImageSequence = source_images(result)
     if not refer:
         _refer_to_radiographs_only(ds, result)
-    ds["PixelData"].VR = "OB"
+    ds["PixelData"].VR = "OB" if ds.BitsAllocated <= 8 else "OW"
+    if "PixelPaddingValue" in ds:
+        ds["PixelPaddingValue"].VR = "US"
     return ds
 
 
-def content_description(result: Result) -> str:
-    """The warning, and whether a part of the geometry was assumed; an LO of 64 characters."""
-    assumed = ", SCALE OR VIEW ASSUMED" if assumptions(result) else ""
-    return printable(f"{WARNING}{assumed}", 64)
+def labels(bones: tuple[Bone, ...]) -> NDArray[np.unsignedinteger]:
+    """(Z, Y, X); the number of the likeliest bone of each voxel, from 1; 0 outside all of them.
+
+    Of two bones that are as likely as each other, the first has the voxel.
+    """
+    probabilities = np.stack([bone.probability.array for bone in bones])
+    number = np.where(probabilities.max(axis=0) < SURFACE, 0, probabilities.argmax(axis=0) + 1)
+    return np.asarray(number, np.uint8 if len(bones) <= 0xFF else np.uint16)
 
 
-def segment_label(bone: Bone) -> str:
-    """The name of the bone and its side, as viewers list it."""
-    return printable(f"{bone.name} {bone.side}" if bone.side in LATERALITY else bone.name, 64)
-
-
-def _built(result: Result, grid: Grid, volume: list[Dataset]) -> hd.seg.Segmentation:
+def _built(
+    result: Result, grid: Grid, volume: list[Dataset], kind: ObjectKind
+) -> hd.seg.Segmentation:
     """The frames, their places and the segments; what follows from the job is put on later."""
     bones = result.reconstruction.bones
-    masks = np.stack([inside(bone) for bone in bones], axis=-1).astype(np.uint8)
     return hd.seg.Segmentation(
         source_images=[_geometry(ds, result) for ds in volume],
-        pixel_array=_stacked(masks, result, grid),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        pixel_array=_placed(_values(bones, kind), result, grid),
+        segmentation_type=TYPES[kind],
+        max_fractional_value=MOST_FRACTIONAL,
         segment_descriptions=[_described(bone, n, result) for n, bone in enumerate(bones, 1)],
-        series_instance_uid=result.uid("segmentation series"),
+        series_instance_uid=result.uid(f"{kind} series"),
         series_number=1,
-        sop_instance_uid=result.uid("segmentation"),
+        sop_instance_uid=result.uid(kind),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
@@ -118,6 +151,15 @@ def _built(result: Result, grid: Grid, volume: list[Dataset]) -> hd.seg.Segmenta
         content_label=CONTENT_LABEL,
         content_description=content_description(result),
     )
+
+
+def _values(bones: tuple[Bone, ...], kind: ObjectKind) -> NDArray[np.generic]:
+    """(Z, Y, X, bone) for kinds in which bones may overlap, (Z, Y, X) for a label map."""
+    if kind is ObjectKind.LABELMAP:
+        return labels(bones)
+    if kind is ObjectKind.FRACTIONAL:
+        return np.stack([bone.probability.array for bone in bones], axis=-1)
+    return np.stack([inside(bone) for bone in bones], axis=-1).astype(np.uint8)
 
 
 def _geometry(ds: Dataset, result: Result) -> Dataset:
@@ -131,13 +173,14 @@ def _geometry(ds: Dataset, result: Result) -> Dataset:
     return source
 
 
-def _stacked(masks: NDArray[np.uint8], result: Result, grid: Grid) -> hd.Volume:
+def _placed(values: NDArray[np.generic], result: Result, grid: Grid) -> hd.Volume:
+    numbers: dict[Any, Any] = {"SegmentNumber": list(range(1, values.shape[-1] + 1))}
     return hd.Volume(
-        masks,
+        values,
         grid.patient_from_index,
         coordinate_system=hd.CoordinateSystemNames.PATIENT,
         frame_of_reference_uid=result.uid("frame of reference"),
-        channels={"SegmentNumber": list(range(1, masks.shape[-1] + 1))},
+        channels=numbers if values.ndim == 4 else None,
     )
 
 
@@ -153,28 +196,24 @@ def _described(bone: Bone, number: int, result: Result) -> hd.seg.SegmentDescrip
             version=printable(result.reconstruction.algorithm.version, 64),
             family=_code(family(result.reconstruction.algorithm)),
         ),
-        tracking_uid=result.uid("tracked bone", number),
+        tracking_uid=tracking_uid(bone, result),
         tracking_id=tracking_id(bone, result),
         display_color=hd.color.CIELabColor.from_rgb(*bone.rgb),
     )
 
 
-def tracking_id(bone: Bone, result: Result) -> str:
-    """A name for the bone as a finding, the same in every object of the result."""
-    return printable(f"{segment_label(bone)} {result.uid('tracking')[-8:]}", 64)
-
-
 def _put_codes(ds: Dataset, result: Result) -> None:
     """Each segment has its region, its side, its algorithm and a sentence on what it is."""
-    for item, bone in zip(ds.SegmentSequence, result.reconstruction.bones, strict=True):
+    bones = result.reconstruction.bones
+    for item in ds.SegmentSequence:
+        if item.SegmentNumber == 0:
+            continue  # the background of a label map is no bone
+        bone = bones[item.SegmentNumber - 1]
         item.SegmentDescription = provenance(result, 1024)
         item.SegmentationAlgorithmIdentificationSequence = [
             algorithm_item(result.reconstruction.algorithm)
         ]
-        item.AnatomicRegionSequence = [region_item(result.request.region, bone.code, bone.side)]
-        if bone.side in LATERALITY:
-            kind = item.SegmentedPropertyTypeCodeSequence[0]
-            kind.SegmentedPropertyTypeModifierCodeSequence = [code_item(LATERALITY[bone.side])]
+        item.update(property_items(bone, result.request.region))
 
 
 def _put_derived_names(ds: Dataset, result: Result) -> None:

@@ -6,26 +6,34 @@ Points are in the frame of reference of the model volume, LPS mm; indices of poi
 
 from __future__ import annotations
 
-import highdicom as hd
 import numpy as np
 from pydicom import Dataset
 from pydicom.uid import SurfaceSegmentationStorage
 
-from pipeline.encode.codes import ANATOMICAL_STRUCTURE, LATERALITY, code_item, region_item
+from pipeline.encode.bones import (
+    display_colour,
+    property_items,
+    segment_label,
+    tracking_id,
+    tracking_uid,
+)
+from pipeline.encode.codes import SCALE_FILTERING, code_item
 from pipeline.encode.common import (
     CONTENT_LABEL,
+    MANUFACTURER,
     Result,
     algorithm_item,
+    content_description,
     file_meta,
     instance_item,
     ordered,
+    printable,
     provenance,
     put_general_modules,
     radiograph_series,
+    software_version,
 )
-from pipeline.encode.segmentation import content_description, segment_label, tracking_id
-from pipeline.encode.topology import is_closed, is_manifold, signed_volume, vertex_normals
-from pipeline.errors import PipelineError
+from pipeline.encode.topology import is_closed, is_manifold, sound_mesh, vertex_normals
 from pipeline.types import Bone, Mesh, ObjectKind
 
 
@@ -60,14 +68,9 @@ def _segment(bone: Bone, number: int, result: Result) -> Dataset:
     item.SegmentLabel = segment_label(bone)
     item.SegmentDescription = provenance(result, 1024)
     item.SegmentAlgorithmType = "AUTOMATIC"
-    item.AnatomicRegionSequence = [region_item(result.request.region, bone.code, bone.side)]
-    item.SegmentedPropertyCategoryCodeSequence = [code_item(ANATOMICAL_STRUCTURE)]
-    kind = code_item(bone.code)
-    if bone.side in LATERALITY:
-        kind.SegmentedPropertyTypeModifierCodeSequence = [code_item(LATERALITY[bone.side])]
-    item.SegmentedPropertyTypeCodeSequence = [kind]
+    item.update(property_items(bone, result.request.region))
     item.TrackingID = tracking_id(bone, result)
-    item.TrackingUID = result.uid("tracked bone", number)
+    item.TrackingUID = tracking_uid(bone, result)
     item.SurfaceCount = 1
     surface = Dataset()
     surface.ReferencedSurfaceNumber = number
@@ -83,15 +86,14 @@ def _segment(bone: Bone, number: int, result: Result) -> Dataset:
 
 def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     """Source: PS3.3 C.27.1."""
-    mesh = _sound(bone)
-    lightness, a, b = hd.color.CIELabColor.from_rgb(*bone.rgb).value
+    mesh = sound_mesh(bone)
+    colour = display_colour(bone)
     item = Dataset()
-    item.RecommendedDisplayGrayscaleValue = lightness
-    item.RecommendedDisplayCIELabValue = [lightness, a, b]
+    item.RecommendedDisplayGrayscaleValue = colour[0]
+    item.RecommendedDisplayCIELabValue = colour
     item.SurfaceNumber = number
     item.SurfaceComments = provenance(result, 10240)
-    # type 2: whoever made the mesh does not say whether it was smoothed
-    item.SurfaceProcessing = ""
+    item.update(_processing(mesh))
     item.RecommendedPresentationOpacity = 1.0
     item.RecommendedPresentationType = "SURFACE"
     item.FiniteVolume = "YES" if is_closed(mesh.faces) else "NO"
@@ -102,20 +104,29 @@ def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     return item
 
 
-def _sound(bone: Bone) -> Mesh:
-    """The mesh of the bone, if a reader can draw it and finds the outside outside."""
-    mesh = bone.mesh
-    if mesh.vertices.ndim != 2 or mesh.vertices.shape[1] != 3 or not len(mesh.vertices):
-        raise PipelineError(f"The mesh of {bone.name} has no points in space")
-    if mesh.faces.ndim != 2 or mesh.faces.shape[1] != 3 or not len(mesh.faces):
-        raise PipelineError(f"The mesh of {bone.name} has no triangles")
-    if not np.isfinite(mesh.vertices).all():
-        raise PipelineError(f"The mesh of {bone.name} has points that are not finite")
-    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
-        raise PipelineError(f"The mesh of {bone.name} refers to points that it lacks")
-    if is_closed(mesh.faces) and signed_volume(mesh) <= 0:
-        raise PipelineError(f"The mesh of {bone.name} is turned inside out")
-    return mesh
+def _processing(mesh: Mesh) -> Dataset:
+    """What was done to the surface after it was cut; type 2, and empty where nobody says it.
+
+    Source: PS3.3 C.27.1.1.2.
+    """
+    item = Dataset()
+    processing = mesh.processing
+    if processing is None:
+        item.SurfaceProcessing = ""
+        return item
+    item.SurfaceProcessing = "YES" if processing.steps else "NO"
+    if processing.steps:
+        steps = printable("; ".join(processing.steps), 1024)
+        by = Dataset()
+        by.AlgorithmFamilyCodeSequence = [code_item(SCALE_FILTERING)]
+        by.AlgorithmName = "Osteon surface processing"
+        by.AlgorithmVersion = software_version()
+        by.AlgorithmSource = MANUFACTURER
+        by.AlgorithmParameters = steps
+        item.SurfaceProcessingRatio = processing.ratio
+        item.SurfaceProcessingDescription = printable(steps, 64)
+        item.SurfaceProcessingAlgorithmIdentificationSequence = [by]
+    return item
 
 
 def _points(mesh: Mesh) -> Dataset:

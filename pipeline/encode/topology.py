@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.types import Float, Mesh
+from pipeline.errors import PipelineError
+from pipeline.types import Bone, Float, Mesh
 
 Faces = NDArray[np.int64]
 
@@ -45,6 +46,26 @@ def is_manifold(faces: Faces) -> bool:
     )
     groups, _ = connected_components(joined, directed=False)
     return bool(groups == np.unique(faces).size)
+
+
+def sound_mesh(bone: Bone) -> Mesh:
+    """The mesh of the bone, if a reader can draw it and finds the outside outside.
+
+    Raises:
+        PipelineError: it is empty, broken, or looks inwards.
+    """
+    mesh = bone.mesh
+    if mesh.vertices.ndim != 2 or mesh.vertices.shape[1] != 3 or not len(mesh.vertices):
+        raise PipelineError(f"The mesh of {bone.name} has no points in space")
+    if mesh.faces.ndim != 2 or mesh.faces.shape[1] != 3 or not len(mesh.faces):
+        raise PipelineError(f"The mesh of {bone.name} has no triangles")
+    if not np.isfinite(mesh.vertices).all():
+        raise PipelineError(f"The mesh of {bone.name} has points that are not finite")
+    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
+        raise PipelineError(f"The mesh of {bone.name} refers to points that it lacks")
+    if is_closed(mesh.faces) and signed_volume(mesh) <= 0:
+        raise PipelineError(f"The mesh of {bone.name} is turned inside out")
+    return mesh
 
 
 def directed_edges(faces: Faces) -> Faces:

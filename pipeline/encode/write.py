@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
-from pipeline.encode.common import Result
+from pipeline.encode.common import Result, processing_equipment
 from pipeline.encode.grid import common_grid
-from pipeline.encode.segmentation import segmentation
+from pipeline.encode.report import report
+from pipeline.encode.segmentation import TYPES, segmentation
 from pipeline.encode.sources import read_heading
+from pipeline.encode.stl import stl_objects
 from pipeline.encode.surface_segmentation import surface_segmentation
 from pipeline.encode.volume import slices
 from pipeline.errors import PipelineError
 from pipeline.types import ObjectKind, Radiograph, Reconstruction, Request, ResultObject
+
+SEVERAL = frozenset({ObjectKind.MODEL_VOLUME, ObjectKind.STL})
+"""Kinds of which a result has more than one object."""
 
 
 def write(
@@ -24,9 +30,9 @@ def write(
 ) -> tuple[ResultObject, ...]:
     """Every object of `request.kinds` lies in `request.folder`, durably, under its final name.
 
-    The same request gives the same bytes. Order: the slices of the volume, the segmentation,
-    the surface segmentation. `request.at` is written as wall time: give it in the time zone of
-    the hospital; sources with a TimezoneOffsetFromUTC have it converted to theirs.
+    The same request gives the same bytes. Order: the slices of the volume, the segmentations,
+    the surfaces, the STL documents. `request.at` is written as wall time: give it in the time zone
+    of the hospital; sources with a TimezoneOffsetFromUTC have it converted to theirs.
 
     Raises:
         StudyError: the sources cannot be read, or contradict each other.
@@ -36,24 +42,37 @@ def write(
     for radiograph in radiographs:
         if radiograph.sop_instance_uid not in sources:
             raise PipelineError(f"{radiograph.sop_instance_uid} is not a source of the request")
-    result = Result(reconstruction, radiographs, request, read_heading(request.sources))
+    heading = read_heading(request.sources)
+    devices = (*heading.equipment, processing_equipment(reconstruction.algorithm))
+    heading = replace(heading, equipment=devices)
+    result = Result(reconstruction, radiographs, request, heading)
     return _durable(_objects(result), request.folder)
 
 
 def _objects(result: Result) -> list[tuple[ObjectKind, Dataset]]:
     kinds = result.request.kinds
-    made: list[tuple[ObjectKind, Dataset]] = []
-    if ObjectKind.MODEL_VOLUME in kinds or ObjectKind.SEGMENTATION in kinds:
-        grid = common_grid(result.reconstruction.bones)
-        volume = slices(result, grid)
-        shown = ObjectKind.MODEL_VOLUME in kinds
-        if shown:
-            made += [(ObjectKind.MODEL_VOLUME, ds) for ds in volume]
-        if ObjectKind.SEGMENTATION in kinds:
-            ds = segmentation(result, grid, volume, refer=shown)
-            made.append((ObjectKind.SEGMENTATION, ds))
+    made = _on_the_grid(result)
     if ObjectKind.SURFACE_SEGMENTATION in kinds:
         made.append((ObjectKind.SURFACE_SEGMENTATION, surface_segmentation(result)))
+    if ObjectKind.STL in kinds:
+        made += [(ObjectKind.STL, ds) for ds in stl_objects(result)]
+    if ObjectKind.REPORT in kinds:
+        made.append((ObjectKind.REPORT, report(result, made)))
+    return made
+
+
+def _on_the_grid(result: Result) -> list[tuple[ObjectKind, Dataset]]:
+    """The volume and the segmentations, which are made over its slices even if it is not sent."""
+    kinds = result.request.kinds
+    if not {ObjectKind.MODEL_VOLUME, *TYPES} & set(kinds):
+        return []
+    grid = common_grid(result.reconstruction.bones)
+    volume = slices(result, grid)
+    shown = ObjectKind.MODEL_VOLUME in kinds
+    made = [(ObjectKind.MODEL_VOLUME, ds) for ds in volume] if shown else []
+    for kind in TYPES:
+        if kind in kinds:
+            made.append((kind, segmentation(result, grid, volume, refer=shown, kind=kind)))
     return made
 
 
@@ -76,7 +95,7 @@ def _written(kind: ObjectKind, ds: Dataset, folder: Path) -> ResultObject:
     buffer = BytesIO()
     dcmwrite(buffer, ds, enforce_file_format=True)
     content = buffer.getvalue()
-    number = f"-{int(ds.InstanceNumber):04d}" if kind is ObjectKind.MODEL_VOLUME else ""
+    number = f"-{int(ds.InstanceNumber):04d}" if kind in SEVERAL else ""
     path = folder / f"{kind}{number}.dcm"
     _temporary(path).write_bytes(content)
     return ResultObject(

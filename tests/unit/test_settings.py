@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from node.errors import Fault, NodeError, SettingsError
 from node.rules import Priority
 from node.settings import Peer, Settings, digest, load
-from pipeline.types import ObjectKind
+from pipeline.types import DEFAULT_KINDS
 
 GOOD = """
 [node]
@@ -54,7 +54,7 @@ def test_a_file_that_says_little_has_the_defaults(tmp_path: Path) -> None:
     assert (loaded.receiver.ae_title, loaded.receiver.port) == ("OSTEON", 11113)
     assert (loaded.completeness.quiet_s, loaded.completeness.ceiling_s) == (30, 900)
     assert loaded.database_url == f"sqlite:///{tmp_path}/data/osteon.sqlite"
-    assert loaded.rules[0].kinds == tuple(ObjectKind)
+    assert loaded.rules[0].kinds == DEFAULT_KINDS
     assert loaded.rules[0].priority is Priority.ROUTINE
     assert loaded.calling_ae_title(loaded.destinations[0]) == "OSTEON"
 
