@@ -244,6 +244,8 @@ class Request:
     kinds: tuple[ObjectKind, ...] = DEFAULT_KINDS
     assumptions: tuple[Assumption, ...] = ()
     """What was assumed before the images were read, as the side."""
+    reasons: tuple[str, ...] = ()
+    """Of a request for a notice (`model` is "notice"): why there is no reconstruction."""
 
 
 @dataclass(frozen=True, slots=True)
