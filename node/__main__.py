@@ -81,7 +81,8 @@ def migrate(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
     with _faults_as_exit_codes():
         station = composition.compose(_settings(config))
-        applied = database.migrate(station.engine)
+        with err.status("Migrating"):
+            applied = database.migrate(station.engine)
     out.print(f"Applied: {', '.join(applied)}" if applied else "Nothing to do: it is current.")
 
 
@@ -102,7 +103,8 @@ def doctor(
 
     with _faults_as_exit_codes():
         station = composition.compose(_settings(config))
-        findings = examination.examine(station, destination)
+        with err.status("Looking; a destination that is down takes a while"):
+            findings = examination.examine(station, destination)
     examination.show(out, findings, json)
     if any(not finding.is_fine for finding in findings):
         raise typer.Exit(FOUND_WRONG)
@@ -177,7 +179,8 @@ def verify(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> N
     with _faults_as_exit_codes():
         station = composition.compose(_settings(config))
         composition.require_schema(station)
-        verified = verification.verify(station.engine)
+        with err.status("Recomputing the chain"):
+            verified = verification.verify(station.engine)
     verification.show(out, verified, json)
     if not verification.is_whole(verified):
         raise typer.Exit(FOUND_WRONG)
