@@ -13,6 +13,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 from sqlalchemy.engine import Engine
 
+from node.checkpoint import keep_answers
 from node.settings import Destination, Settings
 from storage import database, ledger, queries
 
@@ -55,6 +56,7 @@ def count(study_instance_uid: str, destination: Destination, calling_ae_title: s
     if not assoc.is_established:
         log.warning("census_failed", to=destination.name)
         return None
+    keep_answers(assoc)
     try:
         answers = assoc.send_c_find(question, StudyRootQueryRetrieveInformationModelFind)
         for _status, found in answers:

@@ -27,6 +27,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from node.checkpoint import keep_answers
 from node.kinds import SENT_TRANSFER_SYNTAXES, words
 from node.settings import Destination
 
@@ -162,6 +163,7 @@ def associate(
     except (OSError, RuntimeError, ValueError) as fault:
         return Unreachable(f"no connection: {fault}")
     if assoc.is_established:
+        keep_answers(assoc)
         return assoc
     if assoc.rejected_contexts and not assoc.accepted_contexts:
         return NothingAccepted(tuple(assoc.rejected_contexts))

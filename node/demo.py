@@ -32,6 +32,7 @@ from sqlalchemy.engine import Engine
 
 from node import archive, verification
 from node import show as display
+from node.checkpoint import keep_answers
 from node.errors import NodeError
 from storage import database, queries
 from storage.lifecycle import FINAL, State
@@ -208,6 +209,7 @@ def _send(made: Specimen, stage: Stage) -> None:
     assoc = ae.associate("127.0.0.1", stage.node_port, ae_title=NODE_AE)
     if not assoc.is_established:
         raise DemoError(f"The node rejects the association; see {stage.log}")
+    keep_answers(assoc)
     try:
         for path in made.paths:
             status = assoc.send_c_store(path)

@@ -1,0 +1,71 @@
+"""An answer reaches whoever asked, however the threads are scheduled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification
+
+from node.checkpoint import Checkpoint, keep_answers
+
+ASKED = 40
+
+
+class Drowsy:
+    """Mixed in before an event: whoever is let go takes a moment to come to."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        held = super().wait(timeout)  # type: ignore[misc] # of the event beside
+        time.sleep(0.004)
+        return bool(held)
+
+
+class DrowsyCheckpoint(Drowsy, Checkpoint):
+    """Ours, with the same drowsiness."""
+
+
+@pytest.fixture
+def assoc() -> Iterator[Association]:
+    scp = AE()
+    scp.add_supported_context(Verification)
+    server = scp.start_server(("127.0.0.1", 0), block=False)
+    assert server is not None
+    scu = AE()
+    scu.dimse_timeout = 1
+    scu.add_requested_context(Verification)
+    made = scu.associate("127.0.0.1", server.server_address[1])
+    assert made.is_established
+    yield made
+    made.release()
+    server.shutdown()
+
+
+def answers(assoc: Any) -> int:
+    """How many of the requests, one after the other, were answered."""
+    count = 0
+    for _ in range(ASKED):
+        if not assoc.is_established:
+            break
+        count += "Status" in assoc.send_c_echo()
+    return count
+
+
+def test_every_request_is_answered_though_the_thread_is_slow_to_come_to(
+    assoc: Association,
+) -> None:
+    assoc._reactor_checkpoint = DrowsyCheckpoint(assoc.is_alive)
+
+    assert answers(assoc) == ASKED
+
+
+def test_an_association_goes_on_after_it_was_given_the_checkpoint(assoc: Association) -> None:
+    keep_answers(assoc)
+
+    assert answers(assoc) == ASKED
+    assoc.release()
+    assert assoc.is_released
