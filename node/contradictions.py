@@ -31,13 +31,20 @@ def contradictions(raw: Mapping[str, Any]) -> Iterator[Contradiction]:
     ask = completeness.get("ask") if isinstance(completeness, Mapping) else None
     if isinstance(ask, str) and ask not in destinations:
         yield Contradiction(("completeness", "ask"), _no_such_destination(ask, destinations))
+    notices = raw.get("notices")
+    for name in _texts(notices.get("destinations", ()) if isinstance(notices, Mapping) else ()):
+        if name not in destinations:
+            loc = ("notices", "destinations")
+            yield Contradiction(loc, _no_such_destination(name, destinations))
     for number, rule in _tables(raw, "rules"):
-        loc = ("rules", number, "destinations")
+        at_rule = ("rules", number, "destinations")
         for name in _texts(rule.get("destinations", ())):
             if name not in destinations:
-                yield Contradiction(loc, _no_such_destination(name, destinations))
+                yield Contradiction(at_rule, _no_such_destination(name, destinations))
             elif not _kinds(rule) & (_kinds(destinations[name]) | CAPTURES):
-                yield Contradiction(loc, f"'{name}' takes none of the kinds that this rule writes")
+                yield Contradiction(
+                    at_rule, f"'{name}' takes none of the kinds that this rule writes"
+                )
 
 
 def _repeated(raw: Mapping[str, Any], section: str, key: str) -> Iterator[Contradiction]:

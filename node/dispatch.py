@@ -6,14 +6,14 @@ Everything here runs in one thread, a step at a time; the receiver and the outbo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
 
-from node import translate
+from node import notices, translate
 from node.engine import Claim, EngineRoom, Finished, Lost
 from node.intake import take_in
 from node.kinds import sufficient, taken
@@ -24,7 +24,7 @@ from pipeline.types import Reconstructed, Refused, Withheld
 from storage import database, ledger, queries
 from storage.errors import StaleAttempt
 from storage.lifecycle import Event, State
-from storage.records import DeliveryState, Job
+from storage.records import DeliveryState, Job, NewJob
 
 log = structlog.get_logger()
 
@@ -139,8 +139,11 @@ def _conclude(world: Dispatcher, finished: Finished) -> None:
                         assumptions=translate.assumptions_json(held),
                         figures=translate.figures_json(held),
                     )
+                    _notify(world, conn, claim.job_id, notices.of_withheld, held.reasons)
             case Refused(reasons):
-                _give_up(world, claim, "; ".join(reasons))
+                with database.begin(world.engine) as conn:
+                    _give_up(world, conn, claim, "; ".join(reasons))
+                    _notify(world, conn, claim.job_id, notices.of_refused, reasons)
             case Lost(reason):
                 with database.reading(world.engine) as conn:
                     job = queries.job(conn, claim.job_id)
@@ -174,7 +177,8 @@ def _retry(world: Dispatcher, job: Job, reason: str) -> None:
     now = world.clock()
     failures = job.failures + 1
     if failures >= world.settings.reconstruction.attempts:
-        _give_up(world, Claim(job.id, job.attempt), f"{reason} ({failures} attempts)")
+        with database.begin(world.engine) as conn:
+            _give_up(world, conn, Claim(job.id, job.attempt), f"{reason} ({failures} attempts)")
         return
     later = next_attempt(
         failures, now, first_try_at=now, policy=world.settings.retries, key=f"job {job.id}"
@@ -194,16 +198,29 @@ def _retry(world: Dispatcher, job: Job, reason: str) -> None:
     log.warning("job_will_be_tried_again", job_id=job.id, reason=reason)
 
 
-def _give_up(world: Dispatcher, claim: Claim, reason: str) -> None:
-    with database.begin(world.engine) as conn:
-        ledger.advance(
-            conn,
-            world.node,
-            claim.job_id,
-            claim.attempt,
-            State.RECONSTRUCTING,
-            Event.GAVE_UP,
-            world.clock(),
-            reason=reason,
-        )
+def _give_up(world: Dispatcher, conn: Connection, claim: Claim, reason: str) -> None:
+    ledger.advance(
+        conn,
+        world.node,
+        claim.job_id,
+        claim.attempt,
+        State.RECONSTRUCTING,
+        Event.GAVE_UP,
+        world.clock(),
+        reason=reason,
+    )
     log.error("job_failed", job_id=claim.job_id, reason=reason)
+
+
+def _notify(
+    world: Dispatcher,
+    conn: Connection,
+    job_id: int,
+    notice: Callable[[Job, Sequence[str]], NewJob | None],
+    reasons: Sequence[str],
+) -> None:
+    """A job for a notice is open, where the rule of the job that ended asked for one."""
+    job = queries.job(conn, job_id)
+    new = None if job is None else notice(job, reasons)
+    if new is not None:
+        ledger.open_job(conn, world.node, world.clock(), new, supersedes=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
 
+from node import notices
 from node.completeness import Waiting, decide
 from node.routing import Case, Declined, Routed, route
 from node.settings import Settings
@@ -22,9 +24,11 @@ def take_in(engine: Engine, settings: Settings, configuration: str, now: datetim
     """Every waiting study has been looked at once; what is complete is routed or declined."""
     with database.reading(engine) as conn:
         waiting = [_received(conn, row) for row in queries.waiting_studies(conn)]
-    for study in waiting:
+        ours = [queries.own_objects(conn, study.study_instance_uid) for study in waiting]
+    for whole, own in zip(waiting, ours, strict=True):
+        study = _without(whole, own)
         routed = _routed(study, settings)
-        found = decide(study, now, settings.completeness, isinstance(routed, Routed))
+        found = decide(whole, now, settings.completeness, isinstance(routed, Routed))
         if isinstance(found, Waiting):
             continue
         with database.begin(engine) as conn:
@@ -41,6 +45,15 @@ def _routed(study: ReceivedStudy, settings: Settings) -> Routed | Declined:
             f"This node failed to route the study ({type(fault).__name__}): report it with its log"
         )
         return Declined((why,), "")
+
+
+def _without(study: ReceivedStudy, own: frozenset[str]) -> ReceivedStudy:
+    """The study without what this node made of it: a PACS may send our own captures back to us.
+
+    They would be no input, and a notice that counts as a new image would ask for the next notice.
+    """
+    images = tuple(image for image in study.images if image.sop_instance_uid not in own)
+    return replace(study, images=images)
 
 
 def _received(conn: Connection, row: Study) -> ReceivedStudy:
@@ -83,9 +96,16 @@ def _write_down(
         configuration_digest=configuration,
     )
     log.info("study_decided", study_instance_uid=uid, verdict=verdict, rule=rule, stands=stands)
-    if stands and isinstance(routed, Routed):
-        for case in routed.cases:
-            ledger.open_job(conn, node, now, new_job(case, uid, evidence, settings))
+    if not stands:
+        return
+    match routed:
+        case Routed():
+            for case in routed.cases:
+                ledger.open_job(conn, node, now, new_job(case, uid, evidence, settings))
+        case Declined():
+            notice = notices.of_declined(study, routed, evidence, settings)
+            if notice is not None:
+                ledger.open_job(conn, node, now, notice, supersedes=False)
 
 
 def _unused(case: Case) -> list[str]:

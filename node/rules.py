@@ -247,6 +247,20 @@ class Rule(Table):
         DEFAULT_KINDS,
         description="Kinds of result object to write: what viewers open and readers can use.",
     )
+    notify_declined: Annotated[bool, Strict()] = Field(
+        False,
+        description=(
+            "Whether a study that this rule takes and declines gets one page with the reasons. "
+            "No: who has never agreed to it should find no new image in the PACS."
+        ),
+    )
+    notify_withheld: Annotated[bool, Strict()] = Field(
+        False,
+        description=(
+            "Whether a result that quality holds back is replaced by one page with the reasons. "
+            "No, for the same reason."
+        ),
+    )
     match: Match = Field(description="Which images are taken; at least one condition.")
     assume: Assumed = Field(
         default_factory=Assumed, description="What to assume where geometry is missing: nothing."

@@ -169,6 +169,18 @@ class Retries(Table):
         return self
 
 
+class Notices(Table):
+    """Who is told of studies that no rule takes; what a rule declines is told by the rule."""
+
+    destinations: Annotated[tuple[str, ...], AfterValidator(unique)] = Field(
+        (),
+        description=(
+            "Destinations that get one page with the reasons for each study that no rule takes. "
+            "None: a PACS that sends everything here would get a page for every chest."
+        ),
+    )
+
+
 class Database(Table):
     """Where the rows are. OSTEON_DATABASE_URL in the environment wins; it may hold a password."""
 

@@ -27,6 +27,7 @@ from node.sections import (
     Destination,
     Log,
     Node,
+    Notices,
     Peer,
     Receiver,
     Reconstruction,
@@ -39,6 +40,7 @@ __all__ = [
     "Destination",
     "Log",
     "Node",
+    "Notices",
     "Peer",
     "Receiver",
     "Reconstruction",
@@ -66,6 +68,9 @@ class Settings(Table):
         default_factory=Reconstruction, description="Workers and deadlines."
     )
     retries: Retries = Field(default_factory=Retries, description="Back-off of deliveries.")
+    notices: Notices = Field(
+        default_factory=Notices, description="Who is told of studies that no rule takes."
+    )
     database: Database = Field(default_factory=Database, description="Where the rows are.")
     log: Log = Field(default_factory=Log, description="What is told to the terminal.")
     rules: tuple[Rule, ...] = Field((), description="What is made of which images, in this order.")

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.engine import Engine
 
-from node.translate import moment
+from node.translate import NOTICE, moment
 from storage import database, queries
 from storage.records import (
     Decision,
@@ -173,6 +173,7 @@ def _show_job(out: Console, found: JobFound) -> None:
         if value:
             grid.add_row(Text(name, "dim"), Text(value))
     out.print(grid)
+    _section(out, "Tells", _told(job))
     _section(out, "Assumed", (_assumption(each) for each in job.assumptions))
     _section(out, "Quality", (_figure(each) for each in job.figures))
     _section(out, "Made", _made(found.results))
@@ -191,14 +192,21 @@ def _study_line(study: Study) -> Text:
 
 
 def _job_line(job: Job) -> Text:
-    line = Text.assemble(
-        f"job {job.id}  ",
-        _state(job.state),
-        f"  {job.made_of.rule}, {job.made_of.model}, side {job.made_of.side}",
-    )
+    made = job.made_of
+    what = f"{made.rule}, {made.model}, side {made.side}"
+    if made.model == NOTICE:
+        by = f"by rule {made.rule}" if made.rule else "no rule took the study"
+        what = f"notice that nothing was reconstructed, {by}"
+    line = Text.assemble(f"job {job.id}  ", _state(job.state), f"  {what}")
     if job.reason:
         line.append(f"\n    {job.reason}", "yellow")
     return line
+
+
+def _told(job: Job) -> Iterable[str]:
+    """The reasons that a notice carries."""
+    reasons = job.made_of.request.get("reasons")
+    return (str(reason) for reason in reasons) if isinstance(reasons, list) else ()
 
 
 def _state(state: str) -> Text:

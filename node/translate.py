@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +31,11 @@ from pipeline.types import (
 )
 from storage.records import Instance, Job, Json, NewJob, NewResult
 
+NOTICE: Final = "notice"
+"""The model of a job that makes one page with reasons instead of bones."""
+
+NOTICE_VERSION: Final = "1"
+
 
 class Order(BaseModel):
     """What a job's row keeps of its request, so that it runs again the same after any change of
@@ -45,6 +51,27 @@ class Order(BaseModel):
     kinds: tuple[ObjectKind, ...]
     time_zone: str
     assumptions: tuple[Assumption, ...]
+    notify_declined: bool = False
+    """Whether a notice goes out if the pipeline refuses the study."""
+    notify_withheld: bool = False
+    reasons: tuple[str, ...] = ()
+    """Of a notice: why there is no reconstruction."""
+
+    @classmethod
+    def of_notice(
+        cls, reasons: tuple[str, ...], views: tuple[str, ...], settings: Settings
+    ) -> Order:
+        """The order of one page that tells `reasons`; nothing of its images is interpreted."""
+        return cls(
+            views=views,
+            view_of={},
+            assume=Assume(),
+            frame_number=1,
+            kinds=(),
+            time_zone=settings.node.time_zone,
+            assumptions=(),
+            reasons=reasons,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,8 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         kinds=rule.kinds,
         time_zone=settings.node.time_zone,
         assumptions=_assumptions(case),
+        notify_declined=rule.notify_declined,
+        notify_withheld=rule.notify_withheld,
     )
     return NewJob(
         study_instance_uid=study_instance_uid,
@@ -113,7 +142,7 @@ def request(
                 path=folders.instances / instance.path,
                 sop_instance_uid=instance.sop_instance_uid,
                 sha256=instance.sha256,
-                view=order.view_of[instance.sop_instance_uid],
+                view=order.view_of.get(instance.sop_instance_uid),
             )
             for instance in instances
         ),
@@ -130,6 +159,7 @@ def request(
         frame_number=order.frame_number,
         kinds=order.kinds,
         assumptions=order.assumptions,
+        reasons=order.reasons,
     )
 
 

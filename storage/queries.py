@@ -160,6 +160,16 @@ def results(conn: Connection, job_id: int) -> tuple[Result, ...]:
     return tuple(rows.result(row) for row in conn.execute(wanted))
 
 
+def own_objects(conn: Connection, study_instance_uid: str) -> frozenset[str]:
+    """The SOP Instance UIDs of all that was ever made of the study."""
+    wanted = (
+        select(schema.results.c.sop_instance_uid)
+        .join(schema.jobs, schema.jobs.c.id == schema.results.c.job_id)
+        .where(schema.jobs.c.study_instance_uid == study_instance_uid)
+    )
+    return frozenset(conn.execute(wanted).scalars())
+
+
 def deliveries(conn: Connection, job_id: int) -> tuple[Delivery, ...]:
     """Where each current object of the job stands with each destination."""
     wanted = _deliveries().where(schema.deliveries.c.job_id == job_id)

@@ -42,8 +42,13 @@ class Opened:
     is_new: bool
 
 
-def open_job(conn: Connection, node: str, at: datetime, new: NewJob) -> Opened:
+def open_job(
+    conn: Connection, node: str, at: datetime, new: NewJob, *, supersedes: bool = True
+) -> Opened:
     """One job exists for `new`, however often and from however many nodes it is asked for.
+
+    It replaces the latest job of its study, rule and side, unless `supersedes` says that it tells
+    about that job instead.
 
     Raises:
         UnknownStudy: no instance of the study was ever received.
@@ -57,8 +62,9 @@ def open_job(conn: Connection, node: str, at: datetime, new: NewJob) -> Opened:
         jobs.c.rule == new.rule,
         jobs.c.side == new.side,
     )
-    supersedes = conn.execute(select(func.max(jobs.c.id)).where(same)).scalar_one()
-    job_id = insert_new(conn, jobs, _new_row(new, at, supersedes), jobs.c.id)
+    latest = conn.execute(select(func.max(jobs.c.id)).where(same)).scalar_one()
+    replaced = latest if supersedes else None
+    job_id = insert_new(conn, jobs, _new_row(new, at, replaced), jobs.c.id)
     if job_id is None:
         key = and_(*(jobs.c[name] == getattr(new, name) for name in (*_KEY, *_MODEL)))
         return Opened(conn.execute(select(jobs.c.id).where(key)).scalar_one(), is_new=False)
@@ -75,7 +81,7 @@ def open_job(conn: Connection, node: str, at: datetime, new: NewJob) -> Opened:
         "job.opened",
         study_instance_uid=new.study_instance_uid,
         job_id=job_id,
-        details=_row(new) | {"supersedes": supersedes, "inputs": list(new.sop_instance_uids)},
+        details=_row(new) | {"supersedes": replaced, "inputs": list(new.sop_instance_uids)},
     )
     return Opened(job_id, is_new=True)
 

@@ -43,7 +43,8 @@ def keys_of(table: Any, prefix: str = "") -> Iterator[str]:
         path = prefix + name
         tables = value if isinstance(value, list) else [value]
         is_condition = path.startswith("rules.match.")
-        if path == WORDS_OF_A_SITE or is_condition or not isinstance(tables[0], dict):
+        is_table = any(isinstance(one, dict) for one in tables)
+        if path == WORDS_OF_A_SITE or is_condition or not is_table:
             yield path
         else:
             for inner in tables:

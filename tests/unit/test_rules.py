@@ -112,6 +112,16 @@ def test_a_rule_whose_objects_its_destination_does_not_take_is_refused(tmp_path:
     ]
 
 
+def test_a_notice_to_nobody_that_is_known_is_refused_with_a_hint(tmp_path: Path) -> None:
+    destination = f'[notices]\ndestinations = ["pacz"]\n{DESTINATION}'
+
+    (fault,) = faults_of(tmp_path, RULE, destination)
+
+    assert fault.path == "notices.destinations"
+    assert "did you mean 'pacs'?" in fault.message
+    assert fault.line == 2
+
+
 HOLDS = {
     "plain": ("DX", " dx ", True),
     "plain, part only": ("DX", "DXR", False),

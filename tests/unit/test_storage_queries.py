@@ -28,6 +28,7 @@ READS: dict[str, Callable[[Connection], Any]] = {
     "running": queries.running,
     "delivering_jobs": queries.delivering_jobs,
     "results": lambda conn: queries.results(conn, 1),
+    "own_objects": lambda conn: queries.own_objects(conn, STUDY),
     "deliveries": lambda conn: queries.deliveries(conn, 1),
     "due_deliveries": lambda conn: queries.due_deliveries(conn, NODE, "PACS", T0),
     "due_deliveries, the report last": lambda conn: queries.due_deliveries(
