@@ -48,6 +48,14 @@ def property_items(bone: Bone, region: str) -> Dataset:
     return item
 
 
+def structure_item(bone: Bone) -> Dataset:
+    """The item of PrimaryAnatomicStructureSequence: the bone, with its side (PS3.3 10.5)."""
+    item = code_item(bone.code)
+    if bone.side in LATERALITY:
+        item.PrimaryAnatomicStructureModifierSequence = [code_item(LATERALITY[bone.side])]
+    return item
+
+
 def display_colour(bone: Bone) -> list[int]:
     """RecommendedDisplayCIELabValue of the bone: L*, a*, b* as three unsigned shorts."""
     return [int(value) for value in CIELabColor.from_rgb(*bone.rgb).value]

@@ -12,7 +12,6 @@ SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operatio
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 MORPHOLOGICAL_OPERATIONS = Code("123104", "DCM", "Morphological Operations")
-SCALE_FILTERING = Code("123106", "DCM", "Multi-Scale/Resolution Filtering")
 SOURCE_OF_DOCUMENT = Code("121324", "DCM", "Source image")
 MILLIMETRE = Code("mm", "UCUM", "mm")
 MODEL_TITLE = Code("RADIOGRAPH3D", "99OSTEON", "3D CAM model from radiographs")

@@ -164,7 +164,7 @@ def series_description(result: Result, kind: ObjectKind) -> str:
 
 
 def provenance(result: Result, limit: int) -> str:
-    """One sentence on what the object is, what made it, and what had to be assumed."""
+    """What the object is, what made it, what had to be assumed, and with which parameters."""
     algorithm = result.reconstruction.algorithm
     views = ", ".join(sorted(str(radiograph.view.name) for radiograph in result.radiographs))
     text = f"{WARNING}. Shape estimated by {algorithm.name} {algorithm.version} from "
@@ -172,6 +172,8 @@ def provenance(result: Result, limit: int) -> str:
     assumed = "; ".join(_assumed(assumption) for assumption in assumptions(result))
     if assumed:
         text += f" ASSUMED, NOT MEASURED: {assumed}."
+    if parameters := algorithm_parameters(algorithm):
+        text += f" Parameters: {', '.join(parameters)}."
     return printable(text, limit)
 
 

@@ -15,7 +15,13 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedSTLStorage
 
-from pipeline.encode.bones import display_colour, segment_label, tracking_id, tracking_uid
+from pipeline.encode.bones import (
+    display_colour,
+    segment_label,
+    structure_item,
+    tracking_id,
+    tracking_uid,
+)
 from pipeline.encode.codes import (
     MILLIMETRE,
     MODEL_TITLE,
@@ -118,5 +124,6 @@ def _put_model(ds: Dataset, bone: Bone, result: Result) -> None:
     ds.RecommendedPresentationOpacity = 1.0
     ds.DerivationAlgorithmSequence = [algorithm_item(result.reconstruction.algorithm)]
     ds.AnatomicRegionSequence = [region_item(result.request.region, bone.code, bone.side)]
+    ds.PrimaryAnatomicStructureSequence = [structure_item(bone)]
     ds.TrackingID = tracking_id(bone, result)
     ds.TrackingUID = tracking_uid(bone, result)

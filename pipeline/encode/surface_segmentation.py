@@ -17,10 +17,9 @@ from pipeline.encode.bones import (
     tracking_id,
     tracking_uid,
 )
-from pipeline.encode.codes import SCALE_FILTERING, code_item
+from pipeline.encode.codes import code_item
 from pipeline.encode.common import (
     CONTENT_LABEL,
-    MANUFACTURER,
     Result,
     algorithm_item,
     content_description,
@@ -31,7 +30,6 @@ from pipeline.encode.common import (
     provenance,
     put_general_modules,
     radiograph_series,
-    software_version,
 )
 from pipeline.encode.topology import is_closed, is_manifold, sound_mesh, vertex_normals
 from pipeline.types import Bone, Mesh, ObjectKind
@@ -92,8 +90,7 @@ def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     item.RecommendedDisplayGrayscaleValue = colour[0]
     item.RecommendedDisplayCIELabValue = colour
     item.SurfaceNumber = number
-    item.SurfaceComments = provenance(result, 10240)
-    item.update(_processing(mesh))
+    item.update(_processing(mesh, result))
     item.RecommendedPresentationOpacity = 1.0
     item.RecommendedPresentationType = "SURFACE"
     item.FiniteVolume = "YES" if is_closed(mesh.faces) else "NO"
@@ -104,28 +101,25 @@ def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     return item
 
 
-def _processing(mesh: Mesh) -> Dataset:
-    """What was done to the surface after it was cut; type 2, and empty where nobody says it.
+def _processing(mesh: Mesh, result: Result) -> Dataset:
+    """What was done to the surface after it was cut, in a few words and, in the comments, in all.
+
+    SurfaceProcessing is type 2, and stays empty where the surface was processed: with YES go a
+    ratio and an algorithm (2C), and dciodvfy calls both of them an error whatever the value is.
 
     Source: PS3.3 C.27.1.1.2.
     """
     item = Dataset()
-    processing = mesh.processing
-    if processing is None:
-        item.SurfaceProcessing = ""
+    item.SurfaceComments = provenance(result, 10240)
+    item.SurfaceProcessing = ""
+    if (processing := mesh.processing) is None:
         return item
-    item.SurfaceProcessing = "YES" if processing.steps else "NO"
-    if processing.steps:
-        steps = printable("; ".join(processing.steps), 1024)
-        by = Dataset()
-        by.AlgorithmFamilyCodeSequence = [code_item(SCALE_FILTERING)]
-        by.AlgorithmName = "Osteon surface processing"
-        by.AlgorithmVersion = software_version()
-        by.AlgorithmSource = MANUFACTURER
-        by.AlgorithmParameters = steps
-        item.SurfaceProcessingRatio = processing.ratio
-        item.SurfaceProcessingDescription = printable(steps, 64)
-        item.SurfaceProcessingAlgorithmIdentificationSequence = [by]
+    if not processing.steps:
+        item.SurfaceProcessing = "NO"
+        return item
+    done = "; ".join((f"{100 * processing.ratio:.0f} % of points kept", *processing.steps))
+    item.SurfaceProcessingDescription = printable(done, 64)
+    item.SurfaceComments = printable(f"{item.SurfaceComments} Surface: {done}.", 10240)
     return item
 
 
