@@ -206,6 +206,7 @@ DEFAULT_KINDS: Final = (
     ObjectKind.SEGMENTATION,
     ObjectKind.SURFACE_SEGMENTATION,
     ObjectKind.STL,
+    ObjectKind.REPORT,
 )
 """What is written where a rule does not say otherwise, in the order of delivery."""
 

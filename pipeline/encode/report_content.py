@@ -17,8 +17,8 @@ from typing import Any, cast
 import highdicom as hd
 import numpy as np
 from highdicom.sr import CodedConcept, RelationshipTypeValues
-from pydicom.sr.codedict import codes
 from pydicom import Dataset
+from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as PydicomCode
 
 from pipeline.encode.bones import tracking_id, tracking_uid

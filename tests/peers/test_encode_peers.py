@@ -40,6 +40,10 @@ KNOWN_WARNINGS = {
     "Warning - Unrecognized defined term <US> for value 1 of attribute <Rescale Type>",
     # the study came without one, and a result makes none up
     "Warning - Missing attribute or value that would be needed to build DICOMDIR - Study ID",
+    # IHE AI Results 6.5.3.1 asks for it in ContributingEquipmentSequence; the tool is older
+    "Warning - Attribute is not present in standard DICOM IOD - (0x0018,0x1002) UI Device UID ",
+    "Warning - Dicom dataset contains attributes not present in standard DICOM IOD"
+    " - this is a Standard Extended SOP Class",
 }
 JAPANESE = {
     "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
@@ -170,8 +174,11 @@ def test_a_result_of_a_real_radiograph_has_no_error_that_its_source_has_not(
 def test_dcentvfy_finds_the_set_and_its_sources_consistent(job: Job) -> None:
     lines = _said(program("dcentvfy"), *job.sources, *(one.path for one in job.objects))
 
-    absent_in_the_source = "Attribute present in one instance but not the other"
-    assert [line for line in lines if absent_in_the_source not in line] == []
+    explained = (
+        "Attribute present in one instance but not the other",  # a source may lack what we add
+        "Different information entities for attribute",  # the tool's tables of SR and of images
+    )
+    assert [line for line in lines if not any(words in line for words in explained)] == []
 
 
 def test_dcmdump_parses_every_object(job: Job) -> None:

@@ -56,8 +56,22 @@ def test_the_devices_that_made_the_radiographs_are_named_once_each(tmp_path: Pat
         ds = dcmread(one.path)
         assert ds.Manufacturer == "Osteon"
         assert ds.DeviceSerialNumber == "node-1"
-        assert [i.StationName for i in ds.ContributingEquipmentSequence] == ["ROOM1", "ROOM2"]
-        assert {i.Manufacturer for i in ds.ContributingEquipmentSequence} == {"Test Devices"}
+        *devices, _ = ds.ContributingEquipmentSequence
+        assert [item.StationName for item in devices] == ["ROOM1", "ROOM2"]
+        assert {item.Manufacturer for item in devices} == {"Test Devices"}
+
+
+def test_the_algorithm_is_named_as_processing_equipment_in_every_object(tmp_path: Path) -> None:
+    uids = set()
+
+    for one in _encode(tmp_path, two_views()):
+        *_, item = dcmread(one.path).ContributingEquipmentSequence
+        purpose = item.PurposeOfReferenceCodeSequence[0]
+        assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109102", "DCM")
+        assert (item.Manufacturer, item.ManufacturerModelName) == ("Osteon", "Visual hull")
+        assert item.SoftwareVersions == "1.0"
+        uids.add(item.DeviceUID)
+    assert len(uids) == 1
 
 
 def test_devices_are_named_in_the_character_set_of_their_own_images(tmp_path: Path) -> None:
@@ -67,8 +81,8 @@ def test_devices_are_named_in_the_character_set_of_their_own_images(tmp_path: Pa
     ]
 
     for one in _encode(tmp_path, images):
-        items = dcmread(one.path).ContributingEquipmentSequence
-        assert {item.InstitutionName for item in items} == {"Tést Ä", "試験病院"}
+        *devices, _ = dcmread(one.path).ContributingEquipmentSequence
+        assert {item.InstitutionName for item in devices} == {"Tést Ä", "試験病院"}
 
 
 def test_what_was_lossy_once_stays_lossy(tmp_path: Path) -> None:
