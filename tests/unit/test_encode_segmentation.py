@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
@@ -25,6 +27,7 @@ from tests.results import (
 )
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 ALL = tuple(ObjectKind)
 ALONE = (ObjectKind.SEGMENTATION,)
 TURNS = {
@@ -37,10 +40,12 @@ SHAPE = (20, 24, 28)
 Points = set[tuple[float, float, float]]
 
 
-def _segmentation(folder: Path, *bones: Bone, **changes: Any) -> Dataset:
+def _segmentation(
+    folder: Path, *bones: Bone, kind: ObjectKind = ObjectKind.SEGMENTATION, **changes: Any
+) -> Dataset:
     engine = {key: changes.pop(key) for key in ("algorithm", "assumptions") if key in changes}
     written = write(reconstruction(*bones, **engine), radiographs(), request(folder, **changes))
-    (path,) = (one.path for one in written if one.kind is ObjectKind.SEGMENTATION)
+    (path,) = of_kind(written, kind)
     return dcmread(path)
 
 
@@ -208,3 +213,95 @@ def test_alone_the_segmentation_refers_to_no_slice_that_was_not_written(tmp_path
     assert referenced == known
     series = {item.SeriesInstanceUID for item in ds.ReferencedSeriesSequence}
     assert series == {image.SeriesInstanceUID for image in two_views()}
+
+
+def _touching() -> tuple[Bone, Bone]:
+    """Two bones that share voxels, of which the second is surer where x > 0."""
+    femur, tibia = box("Femur"), box("Tibia", code=TIBIA)
+    surer = np.where(centres(affine(SHAPE), SHAPE)[..., 0] > 0, 1.0, 0.8).astype(np.float32)
+    values = np.where(tibia.probability.array > 0.5, surer, 0).astype(np.float32)
+    return femur, replace(tibia, probability=replace(tibia.probability, array=values))
+
+
+@pytest.mark.parametrize("kinds", [ALL, (ObjectKind.LABELMAP,)], ids=["with volume", "alone"])
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_a_label_map_is_read_back_by_highdicom_where_the_bones_were(
+    tmp_path: Path, turn: np.ndarray[Any, Any], kinds: tuple[ObjectKind, ...]
+) -> None:
+    matrix = affine(SHAPE, turn=turn)
+    bones = (
+        box("Femur", patient_from_index=matrix, centre=(-6, 0, 0)),
+        box("Tibia", patient_from_index=matrix, centre=(6, 0, 0), code=TIBIA),
+    )
+
+    ds = _segmentation(tmp_path, *bones, kind=ObjectKind.LABELMAP, kinds=kinds)
+
+    assert (ds.SOPClassUID, ds.SegmentationType) == (LABEL_MAP, "LABELMAP")
+    volume = hd.seg.Segmentation.from_dataset(ds).get_volume(combine_segments=True)
+    for number, bone in enumerate(bones, 1):
+        expected = _rounded(centres(matrix, SHAPE)[bone.probability.array > 0.5])
+        found = np.argwhere(volume.array == number)
+        assert _rounded(volume.map_indices_to_reference(found)) == expected
+
+
+def test_a_voxel_of_two_bones_goes_to_the_likelier_in_a_label_map(tmp_path: Path) -> None:
+    ds = _segmentation(tmp_path, *_touching(), kind=ObjectKind.LABELMAP, kinds=ALL)
+
+    right = centres(affine(SHAPE), SHAPE)[..., 0] > 0
+    inside = box().probability.array > 0.5
+    frames = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+    assert (frames == 2).sum() == (inside & right).sum()
+    assert (frames == 1).sum() == (inside & ~right).sum()
+    assert ds.SegmentsOverlap == "NO"
+
+
+def test_the_background_of_a_label_map_is_no_bone(tmp_path: Path) -> None:
+    ds = _segmentation(tmp_path, *_touching(), kind=ObjectKind.LABELMAP, kinds=ALL)
+
+    background, *bones = ds.SegmentSequence
+    assert (background.SegmentNumber, background.SegmentLabel) == (0, "Background")
+    assert "TrackingUID" not in background
+    assert "AnatomicRegionSequence" not in background
+    assert [item.SegmentLabel for item in bones] == ["Femur R", "Tibia R"]
+    assert ds.PixelPaddingValue == 0
+
+
+@pytest.mark.parametrize("kinds", [ALL, (ObjectKind.FRACTIONAL,)], ids=["with volume", "alone"])
+def test_a_fractional_segmentation_keeps_the_probability_in_255_steps(
+    tmp_path: Path, kinds: tuple[ObjectKind, ...]
+) -> None:
+    bone = box()
+    rising = np.linspace(0, 1, bone.probability.array.size, dtype=np.float32).reshape(SHAPE)
+    bone = replace(bone, probability=replace(bone.probability, array=rising))
+
+    ds = _segmentation(tmp_path, bone, kind=ObjectKind.FRACTIONAL, kinds=kinds)
+
+    assert (ds.SOPClassUID, ds.SegmentationType) == (SEGMENTATION, "FRACTIONAL")
+    assert (ds.SegmentationFractionalType, ds.MaximumFractionalValue) == ("PROBABILITY", 255)
+    place = {k: centres(affine(SHAPE), SHAPE)[k, 0, 0, 2] for k in range(SHAPE[0])}
+    frames = dict(
+        zip(
+            (
+                g.PlanePositionSequence[0].ImagePositionPatient[2]
+                for g in ds.PerFrameFunctionalGroupsSequence
+            ),
+            ds.pixel_array,
+            strict=True,
+        )
+    )
+    for k, z in place.items():
+        assert np.abs(frames[z] / 255 - rising[k]).max() <= 0.5 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("kind", [ObjectKind.LABELMAP, ObjectKind.FRACTIONAL])
+def test_every_kind_of_segmentation_refers_to_the_volume_and_the_radiographs(
+    tmp_path: Path, kind: ObjectKind
+) -> None:
+    written = write(reconstruction(), radiographs(), request(tmp_path, kinds=ALL))
+
+    ds = dcmread(of_kind(written, kind)[0])
+    slices = [dcmread(path).SOPInstanceUID for path in of_kind(written, ObjectKind.MODEL_VOLUME)]
+    (series,) = ds.ReferencedSeriesSequence
+    assert [i.ReferencedSOPInstanceUID for i in series.ReferencedInstanceSequence] == slices
+    sources = {item.ReferencedSOPInstanceUID for item in ds.SourceImageSequence}
+    assert sources == {image.SOPInstanceUID for image in two_views()}

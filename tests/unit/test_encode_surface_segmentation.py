@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from pipeline.encode.write import write
 from pipeline.errors import PipelineError
-from pipeline.types import Bone, Mesh, ObjectKind, Side
+from pipeline.types import Bone, Mesh, ObjectKind, Side, SurfaceProcessing
 from tests.factories import two_views
 from tests.results import TIBIA, box, radiographs, reconstruction, request
 from tests.surface_reader import ReadSurface, has_no_rim, read_surfaces, volume_inside
@@ -162,3 +162,25 @@ def test_a_broken_mesh_is_refused_and_nothing_is_written(
         _written(tmp_path, dataclasses.replace(box(), mesh=mesh))
 
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("processing", "value", "words"),
+    [
+        (None, "", None),
+        (SurfaceProcessing((), 1.0), "NO", None),
+        (SurfaceProcessing(("smoothed", "simplified"), 0.25), "", "25 % of points kept; smoothed"),
+    ],
+    ids=["not told", "nothing", "processed"],
+)
+def test_what_was_done_to_a_surface_is_told(
+    tmp_path: Path, processing: SurfaceProcessing | None, value: str, words: str | None
+) -> None:
+    bone = box()
+    bone = dataclasses.replace(bone, mesh=dataclasses.replace(bone.mesh, processing=processing))
+
+    (item,) = dcmread(_written(tmp_path, bone)).SurfaceSequence
+
+    assert item.SurfaceProcessing == value
+    assert str(item.get("SurfaceProcessingDescription", "")).startswith(words or "")
+    assert ("smoothed; simplified" in item.SurfaceComments) == (words is not None)
