@@ -77,6 +77,16 @@ series => {
 }
 """
 COUNT = "window.services ? services.displaySetService.getActiveDisplaySets().length : 0"
+JUMP = """
+at => {
+  const [viewport] = cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports());
+  return cornerstone.utilities.jumpToSlice(viewport.element, {imageIndex: at});
+}
+"""
+SLICES = """
+cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).map(
+  viewport => viewport.getImageData() ? viewport.getNumberOfSlices() : 0)[0]
+"""
 HAS_IMAGES = """
 cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).every(
   viewport => viewport.getImageData())
@@ -125,6 +135,17 @@ def double_click(page: Page, series_number: int) -> None:
     page.wait_until(
         lambda: bool(page.run(CLICK, series_number)), SECONDS, f"Series {series_number} is listed"
     )
+
+
+def open_series(page: Page, series_number: int, slices: int) -> None:
+    """The one canvas on the screen shows a series of so many slices."""
+    double_click(page, series_number)
+    page.wait_until(f"{SLICES} === {slices}", SECONDS, f"Series {series_number} is open")
+
+
+def jump(page: Page, index: int) -> None:
+    """The one canvas on the screen shows the slice `index`, from 0."""
+    page.run(JUMP, index)
 
 
 def viewports(page: Page) -> list[Viewport]:

@@ -16,7 +16,7 @@ from tests.factories import two_views
 from tests.orthanc import Orthanc
 from tests.results import radiographs, reconstruction, request
 from tests.viewers import ohif
-from tests.viewers.bumps import BUMPS, TOWARDS, bone, bump, contains
+from tests.viewers.bumps import BUMPS, SHAPE, TOWARDS, bone, bump, contains
 from tests.viewers.chromium import Page
 from tests.viewers.ohif import Pixels, Viewport
 from tests.viewers.web import Site, serving
@@ -95,13 +95,17 @@ def test_the_bone_is_where_geometry_says_in_all_three_planes(
     _reaches(shown["mpr-sagittal"], screen, "AH")
 
 
+@pytest.mark.parametrize("study", ["slices from foot to head", "mirrored grid"], indirect=True)
 def test_the_bone_lies_on_the_slice_that_a_radiologist_opens(
     page: Page, origin: str, study: Study, pictures: Path
 ) -> None:
     ohif.open_study(page, origin, study.study_instance_uid, study.series)
-    ohif.double_click(page, study.volume)
+    picture = pictures / f"ohif-slice-{study.name}.png"
+    ohif.open_series(page, study.volume, SHAPE[0])
     ohif.double_click(page, study.segmentation)
-    screen = ohif.still(page, pictures / f"ohif-slice-{study.name}.png", wanted=1)
+    ohif.still(page, picture, wanted=1)
+    ohif.jump(page, SHAPE[0] // 2)
+    screen = ohif.still(page, picture, wanted=1)
     (viewport,) = ohif.viewports(page)
     _holds_the_bone(viewport, screen)
     _reaches(viewport, screen, "LA")
