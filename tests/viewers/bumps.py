@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.surface import surface
-from pipeline.types import Bone, Volume
-from tests.results import FEMUR, Side, affine, centres
+from pipeline.types import Bone, Side, Volume
+from tests.results import FEMUR, affine, centres
 
 Array = NDArray[np.float64]
 

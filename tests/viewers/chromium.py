@@ -170,7 +170,14 @@ def running_page(folder: Path, width: int, height: int) -> Iterator[Page]:
     # opened for both ways, so that neither side waits for the other to come or to stay
     commands, answers = os.open(to, os.O_RDWR), os.open(back, os.O_RDWR)
     words = [command, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
-    shell = ["sh", "-c", 'in=$1 out=$2; shift 2; exec "$@" 3<"$in" 4>"$out"', "sh", to, back]
+    shell: list[str | Path] = [
+        "sh",
+        "-c",
+        'in=$1 out=$2; shift 2; exec "$@" 3<"$in" 4>"$out"',
+        "sh",
+        to,
+        back,
+    ]
     try:
         with Process(
             [*shell, *words],

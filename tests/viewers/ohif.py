@@ -42,7 +42,7 @@ SOURCE = {
         "bulkDataURI": {"enabled": True},
     },
 }
-SETTINGS = {
+SETTINGS: dict[str, object] = {
     "routerBasename": None,
     "extensions": [],
     "modes": [],

@@ -47,6 +47,7 @@ async ([url, rgb]) => {
   mesh.pts.forEach((value, index) => { if (index % 3 < 2) mesh.pts[index] = -value; });
   mesh.updateMesh(viewer.gl);
   viewer.setSliceType(viewer.sliceTypeRender);
+  viewer.setScale(0.6);
   window.viewer = viewer;
   return [low, high];
 }
@@ -133,7 +134,7 @@ def _reach(screen: Pixels) -> Reach:
     return Reach(
         is_right=bool((columns.min() + columns.max()) / 2 > np.median(columns)),
         is_up=bool((rows.min() + rows.max()) / 2 < np.median(rows)),
-        faces_a_bump=bool(np.ptp(middle.astype(int)) > 50),
+        faces_a_bump=bool(np.ptp(middle[..., 0]) > 50),
         width_px=float(np.ptp(columns) + 1),
         height_px=height,
     )
