@@ -37,7 +37,7 @@ def image_library(result: Result) -> hd.sr.ContainerContentItem:
     """Every radiograph that took part, with modality, view, side and orientation."""
     group = _container(codes.DCM.ImageLibraryGroup)
     headers = _headers(result)
-    for radiograph in ordered(result.radiographs):
+    for radiograph in sorted(ordered(result.radiographs), key=lambda one: one.view.name):
         item = hd.sr.ImageContentItem(
             name=concept(SOURCE),
             referenced_sop_class_uid=radiograph.sop_class_uid,

@@ -1,8 +1,8 @@
 """What the report says of each bone, of the quality and of the assumptions, as SR content.
 
-Numbers keep four significant digits: two radiographs do not know more. Every measure of a bone is
-marked as estimated; where the scale was assumed, each number with a length in it says so itself,
-because viewers show numbers one by one and without what stands around them.
+Numbers keep three significant digits, from 100 on four: two radiographs do not know more. Every
+measure of a bone is marked as estimated; where the scale was assumed, each number with a length in
+it says so itself, because viewers show numbers one by one, without what stands around them.
 
 Concepts that PS3.16 does not have are coded in the private scheme 99OSTEON: "width" and "height"
 of a bone mean its own axes to one reader and the patient's to the next.
@@ -57,7 +57,6 @@ UNITS: dict[str, PydicomCode] = {
     "cm3": codes.UCUM.CubicCentimeter,
     "%": codes.UCUM.Percent,
 }
-DIGITS = 4
 LONGEST_DS = 16
 """PS3.5 6.2."""
 SCALED = frozenset({"mm", "mm2", "mm3", "cm", "cm2", "cm3", "ml"})
@@ -166,8 +165,8 @@ def number_item(name: Code, value: float, unit: str) -> hd.sr.NumContentItem:
 
 
 def rounded(value: float) -> float:
-    """`value` to four significant digits."""
-    return float(f"{value:.{DIGITS}g}")
+    """`value` to three significant digits, from 100 on to four."""
+    return float(f"{value:.{4 if abs(value) >= 100 else 3}g}")
 
 
 def _put_readable(item: Dataset) -> None:
@@ -175,7 +174,7 @@ def _put_readable(item: Dataset) -> None:
     measured = item.MeasuredValueSequence[0]
     number = float(measured.NumericValue)
     plain = np.format_float_positional(number, trim="-")
-    measured.NumericValue = plain if len(plain) <= LONGEST_DS else f"{number:.{DIGITS}g}"
+    measured.NumericValue = plain if len(plain) <= LONGEST_DS else f"{number:.3e}"
 
 
 def _value(assumption: Assumption) -> str:

@@ -128,8 +128,8 @@ def test_every_measure_of_a_bone_is_said_to_be_an_estimate(tmp_path: Path) -> No
         assert [i.ConceptCodeSequence[0].CodeValue for i in derivations] == ["414135002"]
 
 
-def test_numbers_have_four_significant_digits_and_no_idle_zeros(tmp_path: Path) -> None:
-    bone = box(extents=(8.123456, 6.0, 14.0))
+def test_numbers_have_three_or_from_100_on_four_digits_and_no_idle_zeros(tmp_path: Path) -> None:
+    bone = box(extents=(8.123456, 126.789, 14.0))
     figures = (Figure("pieces", 3.0, ""), Figure("huge", 1.23456e20, ""))
 
     report = tree(encode(tmp_path, reconstruction(bone, figures=figures)))
@@ -140,7 +140,7 @@ def test_numbers_have_four_significant_digits_and_no_idle_zeros(tmp_path: Path) 
         for group in (bones, quality)
         for item in measures(group).values()
     ]
-    assert written == ["0.6824", "8.123", "6", "14", "3", "1.235e+20"]
+    assert written == ["14.4", "8.12", "126.8", "14", "3", "1.235e+20"]
 
 
 def test_a_surface_that_is_not_closed_has_no_volume(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_every_quality_figure_has_its_value_unit_limits_and_verdict(tmp_path: Pa
         said = None if verdict is None else verdict.ConceptCodeSequence[0].CodeMeaning
         found[meaning(item)] = (number(item), unit(item), *limits, said)
     assert found == {
-        "silhouette agreement AP": (0.9346, "1", 0.8, None, "Yes"),
+        "silhouette agreement AP": (0.935, "1", 0.8, None, "Yes"),
         "volume": (123.5, "cm3", 5.0, 3000.0, "Yes"),
         "pieces": (14.0, "1", 1.0, 12.0, "No"),
         "note without limits": (2.5, "mm", None, None, None),
@@ -253,7 +253,7 @@ def test_every_assumption_is_said_with_its_value_reason_and_views(tmp_path: Path
 
     assert texts(report, "ASSUMPTION") == [
         "ImageLaterality R (the rule says so)",
-        "DistanceSourceToDetector 1150 mm (DistanceSourceToDetector is absent); view AP",
+        "DistanceSourceToDetector 1150 mm (DistanceSourceToDetector is absent); views AP, LL",
     ]
 
 
@@ -425,7 +425,7 @@ def test_the_library_names_modality_view_side_and_orientation(tmp_path: Path) ->
         }
         assert coded["121139"] == "DX"
         assert coded["111027"] == "7771000"
-        assert coded["111031"] == "399348003"
+        assert coded["111031"] == {"AP": "399348003", "LL": "399173006"}[ds.ViewPosition]
         assert [*texts(image, "111044"), *texts(image, "111043")] == list(ds.PatientOrientation)
         assert number(next(i for i in items(image) if name(i) == "110910")) == ds.Rows
 
