@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VIEWERS := tests/viewers/node_modules/.package-lock.json
 
-.PHONY: demo test check unit lint peers clean help
+.PHONY: demo test check unit lint peers viewers clean help
 
 help:
 	@echo "make demo   set up, then radiographs in and bones back, on an embedded node and archive"
@@ -28,8 +29,17 @@ $(STAMP): pyproject.toml | $(BIN)/python
 demo: $(STAMP)
 	@$(BIN)/osteon demo
 
+# Without npm, or without its registry, the tests that need a viewer skip and say so.
 test: $(STAMP)
+	@! command -v npm >/dev/null || $(MAKE) --no-print-directory viewers || true
 	@$(BIN)/python -m pytest
+
+$(VIEWERS): tests/viewers/package-lock.json
+	@echo "Installing the viewers that the tests open results in (once; npm, 60 MB)"
+	@cd tests/viewers && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+	@touch $@
+
+viewers: $(VIEWERS)
 
 check: lint unit
 
@@ -42,8 +52,8 @@ lint: $(STAMP)
 unit: $(STAMP)
 	@$(BIN)/python -m pytest tests/unit
 
-peers: $(STAMP)
+peers: $(STAMP) $(VIEWERS)
 	@OSTEON_REQUIRE_PEERS=1 $(BIN)/python -m pytest
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output test-pictures tests/viewers/node_modules

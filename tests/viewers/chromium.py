@@ -25,7 +25,7 @@ from PIL import Image
 
 from tests.processes import Process, absent
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium", "google-chrome")
 FLAGS = (
     "--headless",
     "--no-sandbox",
