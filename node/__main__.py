@@ -90,16 +90,35 @@ def migrate(config: ConfigOption = DEFAULT_CONFIG) -> None:
 def doctor(
     config: ConfigOption = DEFAULT_CONFIG,
     destination: Annotated[
-        str | None, typer.Option(help="Check only this destination, by its name.")
+        str | None,
+        typer.Option(help="Ask only this destination, by its name, which result objects it takes."),
     ] = None,
+    send_test_set: Annotated[
+        bool,
+        typer.Option(
+            "--send-test-set",
+            help="Send it the results of a phantom, and ask back what it has kept of them.",
+        ),
+    ] = False,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print only the table of the destination, to paste.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check the settings, folders, database, port, and that each destination answers C-ECHO.
+
+    With a destination: propose every kind of result object to it in every transfer syntax, and
+    say which `kinds` to set for it.
 
     Exits with 1 if anything is wrong, and says what to do about it.
     """
     from node import app as composition
     from node import doctor as examination
+
+    if destination is None and (send_test_set or toml):
+        raise typer.BadParameter("--send-test-set and --toml need --destination")
+    if destination is not None and _climb(config, destination, send_test_set, toml, json):
+        return
 
     with _faults_as_exit_codes():
         station = composition.compose(_settings(config))
@@ -108,6 +127,44 @@ def doctor(
     examination.show(out, findings, json)
     if any(not finding.is_fine for finding in findings):
         raise typer.Exit(FOUND_WRONG)
+
+
+def _climb(config: Path, name: str, is_sent: bool, toml: bool, json: bool) -> bool:
+    """True if the destination could be asked, and its answers were shown.
+
+    Raises:
+        typer.Exit: it was asked, and something is wrong.
+    """
+    from node import app as composition
+    from node import doctor as examination
+    from node import ladder
+    from node.delivery import Unreachable
+
+    with _faults_as_exit_codes():
+        station = composition.compose(_settings(config))
+        destination = station.settings.destination(name)
+        if destination is None:
+            return False
+        with err.status("Asking the destination"):
+            try:
+                probed = ladder.climb(station, destination, is_sent=is_sent)
+            except ladder.RehearsalError as fault:
+                _end(str(fault), CANNOT_START)
+    if isinstance(probed, Unreachable):
+        finding = examination.Finding(f"destination {name}", False, probed.reason)
+        examination.show(err if toml else out, (finding,), json)
+        raise typer.Exit(FOUND_WRONG)
+    calling = station.settings.calling_ae_title(destination)
+    sentences = ladder.advice(probed, destination, calling)
+    if toml:
+        out.print(ladder.toml(probed, destination), markup=False, soft_wrap=True)
+    elif json:
+        out.print_json(data=ladder.as_json(probed, sentences), default=list)
+    else:
+        ladder.show(out, probed, sentences)
+    if not probed.is_fine:
+        raise typer.Exit(FOUND_WRONG)
+    return True
 
 
 @app.command()

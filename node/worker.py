@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from datetime import datetime
 from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
+from pathlib import Path
 
-from pipeline.types import Outcome, Request
+from pipeline.types import ObjectKind, Outcome, Request
 
 
 def prepare(threads: int) -> None:
@@ -35,6 +37,13 @@ def work(request: Request) -> Outcome:
     from pipeline.run import run  # noqa: PLC0415 - the node imports this module without torch
 
     return run(request)
+
+
+def rehearse(folder: Path, at: datetime, kinds: tuple[ObjectKind, ...]) -> Outcome:
+    """A result set of a patient that does not exist lies in `folder`."""
+    from pipeline import rehearsal  # noqa: PLC0415 - the same
+
+    return rehearsal.rehearse(folder, at, kinds)
 
 
 def _end_with_parent() -> None:
