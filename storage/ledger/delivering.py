@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -135,7 +136,7 @@ def settle(
         raise StaleAttempt(f"job {job_id} is delivered under {job.attempt}, not {attempt}")
     if any(row.state == DeliveryState.PENDING for row in current):
         return state
-    refused = [_refusal(row) for row in current if row.state == DeliveryState.REFUSED]
+    refused = _refusals([row for row in current if row.state == DeliveryState.REFUSED])
     faults = [*refused, *_empty_handed(current, suffices or {})]
     event = Event.GAVE_UP if faults else Event.ACKNOWLEDGED
     reason = "; ".join(faults)
@@ -223,9 +224,15 @@ def _delivery(conn: Connection, delivery_id: int) -> AnyRow:
     return row
 
 
-def _refusal(row: AnyRow) -> str:
-    status = "no answer" if row.status is None else f"0x{row.status:04X}"
-    return f"{row.destination} refused the {row.kind}: {status}"
+def _refusals(rows: Sequence[AnyRow]) -> list[str]:
+    """A sentence for all objects of one kind that one destination answered alike."""
+    sentences = []
+    alike = Counter((row.destination, row.kind, row.status) for row in rows)
+    for (destination, kind, status), count in alike.items():
+        what = kind if count == 1 else f"{kind} ({count} objects)"
+        answer = "no answer" if status is None else f"0x{status:04X}"
+        sentences.append(f"{destination} refused the {what}: {answer}")
+    return sentences
 
 
 def _empty_handed(current: Sequence[AnyRow], suffices: Mapping[str, Collection[str]]) -> list[str]:

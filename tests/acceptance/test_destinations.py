@@ -62,7 +62,7 @@ def test_a_destination_that_stays_away_ends_failed_and_requeue_delivers(
     a_node: Callable[..., Node], phantom_files: tuple[Path, Path], study: str, tmp_path: Path
 ) -> None:
     away = Address("AWAY", free_port())
-    node = a_node(destinations=[destination("away", away)], retries={"give_up_after_s": 1.0})
+    node = a_node(destinations=[destination("away", away)], retries={"give_up_after_s": 6.0})
     assert storescu(node.address, *phantom_files).is_success
 
     failed = node.finished(study)
