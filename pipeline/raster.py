@@ -176,12 +176,15 @@ def _planes(seen: _Projected, faces: Ints) -> tuple[Float, Float]:
 
 def _fragments(pixel: Ints, face: Ints, seen: _Projected, columns: int) -> Fragments:
     """Depths and shares of the corners, from the signs of the three edge functions."""
-    at = np.stack(np.divmod(pixel, columns), axis=1).astype(np.float64)
-    a, b, c = (seen.corners[face, corner] - at for corner in range(3))
-    shares = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)], axis=1)
-    shares *= seen.inverse[face] / seen.area[face][:, None]
-    depth = 1 / shares.sum(axis=1)
-    return Fragments(pixel, face, depth, shares * depth[:, None])
+    row, column = np.divmod(pixel, columns)
+    # one take of whole rows and sums of columns: several times as fast as the axes of small arrays
+    corners = np.take(seen.corners.reshape(-1, 6), face, axis=0).T
+    ay, ax, by, bx, cy, cx = (corners - np.stack([row, column] * 3)).astype(np.float64)
+    a, b, c = np.take(seen.inverse / np.where(seen.area, seen.area, 1)[:, None], face, axis=0).T
+    of_a, of_b, of_c = (by * cx - bx * cy) * a, (cy * ax - cx * ay) * b, (ay * bx - ax * by) * c
+    depth = 1 / (of_a + of_b + of_c)
+    shares = np.stack([of_a * depth, of_b * depth, of_c * depth], axis=1)
+    return Fragments(pixel, face, depth, shares)
 
 
 def _within(counts: Ints) -> Ints:

@@ -7,6 +7,7 @@ triangles and spread over them, at twice the resolution of the picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from pipeline.encode.topology import vertex_normals
-from pipeline.geometry import patient_from_pixel
+from pipeline.geometry import cropped, patient_from_pixel, project
 from pipeline.raster import Fragments, silhouette, visible
 from pipeline.types import Bone, Float, Mask, Mesh, View, ViewName
 
@@ -27,6 +28,7 @@ __all__ = [
     "painted",
     "shaded",
     "silhouette",
+    "simplified",
     "viewpoint",
     "visible",
 ]
@@ -88,6 +90,32 @@ def shaded(
         rgb: The colour of the mesh, or (M, 3) of each of its faces.
         supersampling: Pixels along each side of a pixel, which are then averaged.
     """
+    pixels = np.zeros((view.rows, view.columns, 4), np.uint8)
+    frame = _frame(mesh, view)
+    if frame is not None:
+        part = cropped(view, frame[0].start, frame[1].start, *(s.stop - s.start for s in frame))
+        pixels[frame] = _lit(
+            mesh, part, np.asarray(rgb, np.float32) / np.float32(255), supersampling
+        )
+    return pixels
+
+
+def _frame(mesh: Mesh, view: View) -> tuple[slice, slice] | None:
+    """The rows and columns that can see the mesh, with a little around: the rest costs nothing."""
+    seen = project(view, mesh.vertices)
+    low = np.nan_to_num(np.nanmin(seen, axis=0)) - 2
+    high = np.nan_to_num(np.nanmax(seen, axis=0)) + 3
+    size = (view.rows, view.columns)
+    start = [max(0, math.floor(at)) for at in low]
+    stop = [min(most, math.ceil(at)) for at, most in zip(high, size, strict=True)]
+    if start[0] >= stop[0] or start[1] >= stop[1]:
+        return None
+    return slice(start[0], stop[0]), slice(start[1], stop[1])
+
+
+def _lit(
+    mesh: Mesh, view: View, bone: NDArray[np.float32], supersampling: int
+) -> NDArray[np.uint8]:
     fine = _finer(view, supersampling)
     seen = visible(mesh, fine, is_closed=True)
     normals = vertex_normals(mesh) @ view.patient_from_detector[:3, :3]
@@ -96,11 +124,10 @@ def shaded(
     light = _spread(_light(normals), mesh, seen) * open_to_light
     shine = (_spread(glints, mesh, seen) * light)[:, None]
     shade = np.array(SHADE, np.float32)
-    bone = np.asarray(rgb, np.float32) / 255
-    bone = bone if bone.ndim == 1 else bone[seen.face]
+    own = bone if bone.ndim == 1 else bone[seen.face]
     tint = (shade + (1 - shade) * light[:, None]) * (light**0.35)[:, None]
     colour = np.zeros((fine.rows * fine.columns, 4), np.float32)
-    colour[seen.pixel, :3] = np.clip(bone * tint + shine, 0, 1)
+    colour[seen.pixel, :3] = np.clip(own * tint + shine, 0, 1)
     colour[seen.pixel, 3] = 1
     return _averaged(colour.reshape(fine.rows, fine.columns, 4), supersampling)
 
@@ -114,20 +141,22 @@ class Painted:
     """(M, 3)."""
 
 
-def painted(bones: Sequence[Bone], max_faces: int) -> Painted:
-    """The bones in their colours, with at most about `max_faces` triangles among them.
-
-    A picture shows no more: a triangle is then still smaller than a millimetre on the screen.
-    """
+def simplified(bones: Sequence[Bone], max_faces: int) -> tuple[Bone, ...]:
+    """The bones with about `max_faces` triangles among them: a picture shows no more."""
     total = sum(len(bone.mesh.faces) for bone in bones)
     share = min(1.0, max_faces / max(1, total))
-    meshes = [_simplified(bone.mesh, max(200, int(share * len(bone.mesh.faces)))) for bone in bones]
+    return tuple(
+        replace(bone, mesh=_simplified(bone.mesh, max(200, int(share * len(bone.mesh.faces)))))
+        for bone in bones
+    )
+
+
+def painted(bones: Sequence[Bone]) -> Painted:
+    """The bones as one surface."""
+    meshes = [bone.mesh for bone in bones]
     starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
     faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=False)]
-    colours = [
-        np.tile(np.array(bone.rgb, np.uint8), (len(mesh.faces), 1))
-        for bone, mesh in zip(bones, meshes, strict=True)
-    ]
+    colours = [np.tile(np.array(bone.rgb, np.uint8), (len(bone.mesh.faces), 1)) for bone in bones]
     vertices = np.concatenate([mesh.vertices for mesh in meshes])
     return Painted(Mesh(vertices, np.concatenate(faces)), np.concatenate(colours))
 
@@ -156,8 +185,9 @@ def _finer(view: View, factor: int) -> View:
 
 def _spread(at_vertices: Float, mesh: Mesh, seen: Fragments) -> NDArray[np.float32]:
     """What is known at the corners, at the pixels that see the faces."""
-    corners = at_vertices.astype(np.float32)[mesh.faces[seen.face]]
-    spread: NDArray[np.float32] = (corners * seen.weights.astype(np.float32)).sum(axis=1)
+    a, b, c = np.take(at_vertices.astype(np.float32)[mesh.faces], seen.face, axis=0).T
+    of_a, of_b, of_c = seen.weights.T.astype(np.float32)
+    spread: NDArray[np.float32] = a * of_a + b * of_b + c * of_c
     return spread
 
 
@@ -205,9 +235,12 @@ def _averaged(colour: NDArray[np.float32], factor: int) -> NDArray[np.uint8]:
     """Means over blocks; nothing has no colour, so that the mean is weighted by alpha already."""
     rows, columns = colour.shape[0] // factor, colour.shape[1] // factor
     blocks = colour.reshape(rows, factor, columns, factor, 4)
-    mean = sum(blocks[:, i, :, j] for i in range(factor) for j in range(factor)) / factor**2
+    parts = [blocks[:, i, :, j] for i in range(factor) for j in range(factor)]
+    # four sums of planes take a third of the time of a mean over two axes
+    mean: NDArray[np.float32] = np.add.reduce(parts) / np.float32(len(parts))
     mean[..., :3] /= np.maximum(mean[..., 3:], np.float32(1e-6))
-    return np.rint(255 * mean).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(255 * mean).astype(np.uint8)
+    return pixels
 
 
 def _unit(vectors: Float) -> Float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.encode.notice import MODEL as NOTICE
+from pipeline.encode.notice import write_notice
 from pipeline.encode.write import write
 from pipeline.errors import StudyError
 from pipeline.quality import judge
@@ -22,6 +24,8 @@ def run(request: Request) -> Outcome:
         PipelineError: the fault is ours, or passing.
     """
     try:
+        if request.model == NOTICE:
+            return write_notice(request)
         images = read_all(request)
         made = reconstruct(images, region=request.region, side=request.side, model=request.model)
         made = replace(made, assumptions=request.assumptions + made.assumptions)

@@ -197,6 +197,10 @@ class ObjectKind(StrEnum):
     FRACTIONAL = "fractional"
     SURFACE_SEGMENTATION = "surface-segmentation"
     STL = "stl"
+    KEY_IMAGE = "key-image"
+    TURNTABLE = "turntable"
+    NOTICE = "notice"
+    """Why there are no bones; never beside bones, and never asked for by a rule."""
     REPORT = "report"
     """The root of the set, written and delivered last."""
 
@@ -206,6 +210,8 @@ DEFAULT_KINDS: Final = (
     ObjectKind.SEGMENTATION,
     ObjectKind.SURFACE_SEGMENTATION,
     ObjectKind.STL,
+    ObjectKind.KEY_IMAGE,
+    ObjectKind.TURNTABLE,
     ObjectKind.REPORT,
 )
 """What is written where a rule does not say otherwise, in the order of delivery."""

@@ -13,6 +13,7 @@ import trimesh
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from pipeline.camera import camera
 from pipeline.types import (
     Algorithm,
     Bone,
@@ -125,15 +126,27 @@ def request_of_files(folder: Path, files: dict[str, bytes], **changes: Any) -> R
     return Request(**(fields | changes))
 
 
+def a_view(name: ViewName) -> View:
+    """A camera whose 4 x 4 pixels see all of a box."""
+    return camera(
+        name,
+        source_to_detector=1150.0,
+        source_to_patient=950.0,
+        row_spacing=10.0,
+        column_spacing=10.0,
+        rows=4,
+        columns=4,
+    )
+
+
 def radiographs(images: Sequence[Dataset] | None = None, **changes: Any) -> tuple[Radiograph, ...]:
     """The images as the reconstruction saw them; their pixels do not matter to the encoder."""
     made = []
-    for ds in two_views() if images is None else images:
-        view = View(ViewName.AP, np.array([0.0, -950.0, 0.0]), np.eye(4), np.eye(4), 4, 4)
+    for number, ds in enumerate(two_views() if images is None else images):
         fields: dict[str, Any] = {
             "attenuation": np.zeros((4, 4), np.float32),
             "is_valid": np.ones((4, 4), np.bool_),
-            "view": view,
+            "view": a_view((ViewName.AP, ViewName.LL)[number % 2]),
             "sop_class_uid": str(ds.SOPClassUID),
             "sop_instance_uid": str(ds.SOPInstanceUID),
             "series_instance_uid": str(ds.SeriesInstanceUID),

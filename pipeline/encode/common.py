@@ -44,6 +44,9 @@ SERIES_NUMBER = {
     ObjectKind.SEGMENTATION: 9002,
     ObjectKind.SURFACE_SEGMENTATION: 9003,
     ObjectKind.STL: 9004,
+    ObjectKind.KEY_IMAGE: 9005,
+    ObjectKind.TURNTABLE: 9006,
+    ObjectKind.NOTICE: 9007,
     ObjectKind.LABELMAP: 9009,
     ObjectKind.FRACTIONAL: 9010,
 }
@@ -53,6 +56,9 @@ SERIES_NAME = {
     ObjectKind.SEGMENTATION: "bones",
     ObjectKind.SURFACE_SEGMENTATION: "surfaces",
     ObjectKind.STL: "STL",
+    ObjectKind.KEY_IMAGE: "key image",
+    ObjectKind.TURNTABLE: "turntable",
+    ObjectKind.NOTICE: "why there are no bones",
     ObjectKind.LABELMAP: "label map",
     ObjectKind.FRACTIONAL: "probability",
 }

@@ -84,8 +84,9 @@ EQUIPMENT = (
     "SoftwareVersions",
 )
 
+BURNED_IN = "BurnedInAnnotation"
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-READ = (*REQUIRED, *OPTIONAL, *EQUIPMENT, *LOSSY, "StudyInstanceUID", "SOPInstanceUID")
+READ = (*REQUIRED, *OPTIONAL, *EQUIPMENT, *LOSSY, BURNED_IN, "StudyInstanceUID", "SOPInstanceUID")
 
 TEXT_VRS = frozenset(
     {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"}
@@ -111,6 +112,8 @@ class Heading:
     """LossyImageCompression and, if known, ratio and method: what was lossy once stays so."""
     timezone_offset: str
     """TimezoneOffsetFromUTC of the sources; empty where they have none."""
+    burned_in_annotation: str = ""
+    """YES if the pixels of a source name the patient, NO if all say they do not, else empty."""
 
     def put_on(self, ds: Dataset) -> None:
         """`ds` has the patient and the study of the sources, and their devices."""
@@ -135,6 +138,7 @@ def read_heading(sources: Iterable[Source]) -> Heading:
         equipment=_equipment(headers),
         lossy=_lossy(headers),
         timezone_offset=_text(headers[0], "TimezoneOffsetFromUTC"),
+        burned_in_annotation=_burned_in(headers),
     )
 
 
@@ -264,6 +268,12 @@ def _equipment(headers: list[Dataset]) -> tuple[Dataset, ...]:
         item.ContributionDescription = "Acquisition of the radiographs"
         found[key] = item
     return tuple(found[key] for key in sorted(found))
+
+
+def _burned_in(headers: list[Dataset]) -> str:
+    """What a picture that shows the sources must say (PS3.3 C.7.6.1)."""
+    said = {_text(header, BURNED_IN) for header in headers}
+    return "YES" if "YES" in said else "NO" if said == {"NO"} else ""
 
 
 def _lossy(headers: list[Dataset]) -> Dataset:

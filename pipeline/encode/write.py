@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
+from pipeline.encode.capture import key_image_object, turntable_object
 from pipeline.encode.common import Result, processing_equipment
 from pipeline.encode.grid import common_grid
 from pipeline.encode.report import report
@@ -31,8 +32,9 @@ def write(
     """Every object of `request.kinds` lies in `request.folder`, durably, under its final name.
 
     The same request gives the same bytes. Order: the slices of the volume, the segmentations,
-    the surfaces, the STL documents. `request.at` is written as wall time: give it in the time zone
-    of the hospital; sources with a TimezoneOffsetFromUTC have it converted to theirs.
+    the surfaces, the STL documents, the pictures, the report. `request.at` is written as wall
+    time: give it in the time zone of the hospital; sources with a TimezoneOffsetFromUTC have it
+    converted to theirs.
 
     Raises:
         StudyError: the sources cannot be read, or contradict each other.
@@ -46,7 +48,7 @@ def write(
     devices = (*heading.equipment, processing_equipment(reconstruction.algorithm))
     heading = replace(heading, equipment=devices)
     result = Result(reconstruction, radiographs, request, heading)
-    return _durable(_objects(result), request.folder)
+    return written(_objects(result), request.folder)
 
 
 def _objects(result: Result) -> list[tuple[ObjectKind, Dataset]]:
@@ -56,6 +58,10 @@ def _objects(result: Result) -> list[tuple[ObjectKind, Dataset]]:
         made.append((ObjectKind.SURFACE_SEGMENTATION, surface_segmentation(result)))
     if ObjectKind.STL in kinds:
         made += [(ObjectKind.STL, ds) for ds in stl_objects(result)]
+    if ObjectKind.KEY_IMAGE in kinds:
+        made.append((ObjectKind.KEY_IMAGE, key_image_object(result)))
+    if ObjectKind.TURNTABLE in kinds:
+        made.append((ObjectKind.TURNTABLE, turntable_object(result)))
     if ObjectKind.REPORT in kinds:
         made.append((ObjectKind.REPORT, report(result, made)))
     return made
@@ -76,19 +82,19 @@ def _on_the_grid(result: Result) -> list[tuple[ObjectKind, Dataset]]:
     return made
 
 
-def _durable(made: list[tuple[ObjectKind, Dataset]], folder: Path) -> tuple[ResultObject, ...]:
+def written(made: list[tuple[ObjectKind, Dataset]], folder: Path) -> tuple[ResultObject, ...]:
     """The objects survive a power cut once this returns.
 
     All files are written before the first is synced: one commit of the file system's journal
     then serves them all, and the syncs that follow cost next to nothing.
     """
-    written = [_written(kind, ds, folder) for kind, ds in made]
-    for one in written:
+    files = tuple(_written(kind, ds, folder) for kind, ds in made)
+    for one in files:
         _sync(_temporary(one.path))
-    for one in written:
+    for one in files:
         _temporary(one.path).rename(one.path)
     _sync(folder)
-    return tuple(written)
+    return files
 
 
 def _written(kind: ObjectKind, ds: Dataset, folder: Path) -> ResultObject:
