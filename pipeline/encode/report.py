@@ -80,9 +80,8 @@ NAMES = {
 
 def report(result: Result, made: Made) -> Dataset:
     """The report of a result whose other objects are `made`, in the order of delivery."""
-    objects = [ds for _, ds in made]
     built = hd.sr.Comprehensive3DSR(
-        evidence=[*_radiographs(result), *(_evidence(ds, result) for ds in objects)],
+        evidence=_evidence(result, made),
         content=_content(result, made)[0],
         series_instance_uid=result.uid("report series"),
         series_number=1,
@@ -209,25 +208,28 @@ def _container(name: Code, items: Sequence[hd.sr.ContentItem]) -> hd.sr.Containe
     return container
 
 
-def _radiographs(result: Result) -> list[Dataset]:
-    """The radiographs as evidence: which they are, without the patient."""
-    found = []
+def _evidence(result: Result, made: Made) -> list[Dataset]:
+    """Which objects they are, without the patient: every radiograph, then the set's own."""
+    items = []
     for radiograph in ordered(result.radiographs):
-        ds = Dataset()
-        ds.SOPClassUID = radiograph.sop_class_uid
-        ds.SOPInstanceUID = radiograph.sop_instance_uid
-        ds.SeriesInstanceUID = radiograph.series_instance_uid
-        found.append(_evidence(ds, result))
-    return found
-
-
-def _evidence(ds: Dataset, result: Result) -> Dataset:
-    item = Dataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
-        setattr(item, keyword, ds[keyword].value)
-    item.StudyInstanceUID = result.heading.study_instance_uid
+        uids = (radiograph.sop_class_uid, radiograph.sop_instance_uid)
+        items.append(_instance(result, *uids, radiograph.series_instance_uid))
+    for _, ds in made:
+        items.append(_instance(result, ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID))
+    # highdicom takes the patient from the first one; he is put on afterwards as the source has him
     for keyword in EMPTY:
-        setattr(item, keyword, "")
+        setattr(items[0], keyword, "")
+    return items
+
+
+def _instance(
+    result: Result, sop_class_uid: str, sop_instance_uid: str, series_instance_uid: str
+) -> Dataset:
+    item = Dataset()
+    item.SOPClassUID = sop_class_uid
+    item.SOPInstanceUID = sop_instance_uid
+    item.SeriesInstanceUID = series_instance_uid
+    item.StudyInstanceUID = result.heading.study_instance_uid
     return item
 
 

@@ -179,7 +179,8 @@ def _put_readable(item: Dataset) -> None:
 
 def _value(assumption: Assumption) -> str:
     value = assumption.value
-    number = f"{value:g}" if isinstance(value, float) else value
+    # several values of one attribute, as PatientOrientation: a backslash is not printable
+    number = f"{value:g}" if isinstance(value, float) else value.replace("\\", "/")
     return f"{assumption.name} {number} {assumption.unit}".rstrip()
 
 

@@ -18,13 +18,12 @@ from tests.results import TIBIA, box, radiographs, reconstruction, request
 
 pytestmark = pytest.mark.peer
 
+EVERY_KIND = tuple(kind for kind in ObjectKind if kind != "notice")
+"""Every kind that stands beside bones."""
 KINDS = (
     ObjectKind.MODEL_VOLUME,
     ObjectKind.SEGMENTATION,
-    ObjectKind.LABELMAP,
-    ObjectKind.FRACTIONAL,
     ObjectKind.SURFACE_SEGMENTATION,
-    ObjectKind.STL,
     ObjectKind.REPORT,
 )
 SID = Assumption("DistanceSourceToDetector", 1150.0, "mm", "DistanceSourceToDetector is absent")
@@ -60,15 +59,18 @@ class Case:
     keywords: dict[str, Any]
     changes: dict[str, Any]
     modality: Kind = Kind.DX
+    frame: int | None = None
 
 
 CASES = {
-    "one right bone": Case((box(),), ASCII, {}),
+    "one right bone, every kind": Case((box(),), ASCII, {"kinds": EVERY_KIND}),
     "many left bones, Japanese": Case(knee(Side.LEFT), JAPANESE, {"side": Side.LEFT}),
     "right bones, UTF-8": Case(knee(Side.RIGHT), UTF_8, {"region": "knee"}),
     "Latin-1": Case((box(),), LATIN_1, {"side": Side.UNPAIRED, "region": "pelvis"}),
     "poor headers, no accession number": Case((box(),), ASCII | POOR, {"region": "nowhere"}),
     "computed radiography": Case((box(),), ASCII, {}, Kind.CR),
+    "a run of fluoroscopy": Case((box(),), ASCII, {}, Kind.RF),
+    "angiography": Case((box(),), ASCII, {}, Kind.XA, frame=1),
     "report alone": Case(knee(Side.LEFT), ASCII, {"kinds": (ObjectKind.REPORT,)}),
     "surfaces alone": Case(
         knee(Side.LEFT), ASCII, {"kinds": (ObjectKind.SURFACE_SEGMENTATION, ObjectKind.REPORT)}
@@ -100,7 +102,11 @@ def _encoded(name: str, folder: Path) -> Written:
     images = two_views(case.modality, **case.keywords)
     wanted = request(folder, images, **({"kinds": KINDS} | case.changes))
     made = reconstruction(*case.bones, figures=FIGURES)
-    objects = write(made, radiographs(images, assumptions=(SID,), side=Side.LEFT), wanted)
+    objects = write(
+        made,
+        radiographs(images, assumptions=(SID,), side=Side.LEFT, frame_number=case.frame),
+        wanted,
+    )
     return Written(tuple(source.path for source in wanted.sources), objects)
 
 
