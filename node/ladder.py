@@ -122,8 +122,9 @@ def _of_syntaxes(probed: Probed) -> Iterator[str]:
 
 
 def _of_rehearsal(made: Rehearsal, probed: Probed, name: str) -> Iterator[str]:
+    taken = {offer.kind for offer in probed.offers if offer.is_accepted}
     for each in made.answered:
-        for answer in each.answers if each.accepted < each.objects else ():
+        for answer in each.answers if each.kind in taken else ():
             yield f"Of {each.objects} {each.kind}, {each.accepted} accepted: {answer}"
     if made.kept is None:
         yield "It does not answer C-FIND: what it has kept could not be seen."
@@ -187,14 +188,14 @@ def show(out: Console, probed: Probed, sentences: tuple[str, ...]) -> None:
     """The ladder, for a person."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("", "kind", "object", "transfer syntax"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading in {"", "kind"})
     answered = () if probed.rehearsal is None else probed.rehearsal.answered
     stored = {each.kind: f"{each.accepted} of {each.objects}" for each in answered}
     if stored:
         table.add_column("accepted")
     for offer in probed.offers:
         sign = "[green]takes[/]" if offer.is_accepted else "[bold red]no[/]"
-        syntaxes = ", ".join(_short(name) for name in offer.transfer_syntaxes)
+        syntaxes = " ".join(name.split()[0].lower() for name in offer.transfer_syntaxes)
         row = [sign, offer.kind, WRITTEN[offer.kind].words, syntaxes or "-"]
         table.add_row(*row, *([stored.get(offer.kind, "-")] if stored else []))
     out.print(table)
@@ -203,10 +204,6 @@ def show(out: Console, probed: Probed, sentences: tuple[str, ...]) -> None:
         out.print(Text(_asked_back(probed.rehearsal), "dim"))
     for sentence in sentences:
         out.print(Text(f"- {sentence}"), soft_wrap=True)
-
-
-def _short(name: str) -> str:
-    return name.replace(" VR", "").replace(" Little Endian", "")
 
 
 def _asked_back(made: Rehearsal) -> str:
