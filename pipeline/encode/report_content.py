@@ -43,6 +43,8 @@ EXTENTS = (
 )
 """In the order of LPS."""
 SCALE = Code("SCALE", PRIVATE_SCHEME, "Scale")
+SCALE_ASSUMED = "ASSUMED, NOT MEASURED"
+"""Short, so that viewers show it beside the number and not in an annex (dsr2html: 40 letters)."""
 QUALITY = Code("QUALITY", PRIVATE_SCHEME, "Quality of the reconstruction")
 LOWEST = Code("LOWEST", PRIVATE_SCHEME, "Lowest acceptable value")
 HIGHEST = Code("HIGHEST", PRIVATE_SCHEME, "Highest acceptable value")
@@ -196,15 +198,10 @@ def _of_views(views: list[str]) -> str:
     return f"; view{'s' if len(named) > 1 else ''} {', '.join(named)}"
 
 
-def _assumed_scale(result: Result) -> str:
-    """Every length that was assumed; empty where the scale is that of the headers."""
-    of_images = [a for radiograph in ordered(result.radiographs) for a in radiograph.assumptions]
-    lengths = [
-        _value(assumption)
-        for assumption in (*result.reconstruction.assumptions, *of_images)
-        if assumption.unit in SCALED
-    ]
-    return ", ".join(dict.fromkeys(lengths))
+def _is_scale_assumed(result: Result) -> bool:
+    of_images = [a for radiograph in result.radiographs for a in radiograph.assumptions]
+    assumed = (*result.reconstruction.assumptions, *of_images)
+    return any(assumption.unit in SCALED for assumption in assumed)
 
 
 def _site(bone: Bone, result: Result) -> hd.sr.FindingSite:
@@ -262,10 +259,8 @@ def _measurement(name: CodedConcept, value: float, unit: str, result: Result) ->
 
 def _qualify(measurement: hd.sr.Measurement, unit: str, result: Result) -> None:
     """A number with a length in it says so itself if the scale was assumed."""
-    scale = _assumed_scale(result)
-    if scale and unit in SCALED:
-        text = f"ASSUMED, NOT MEASURED: {scale}"
-        _children(measurement).append(text_item(SCALE, text, HAS_PROPERTIES))
+    if unit in SCALED and _is_scale_assumed(result):
+        _children(measurement).append(text_item(SCALE, SCALE_ASSUMED, HAS_PROPERTIES))
 
 
 def _figure(figure: Figure, result: Result) -> hd.sr.Measurement:

@@ -130,11 +130,14 @@ def test_dsrdump_reads_the_report_without_complaint(written: Written) -> None:
     assert [line for line in complaints if not line.startswith(unknown)] == []
 
 
-def test_dsr2html_shows_the_caution(written: Written) -> None:
+def test_dsr2html_shows_the_caution_and_the_scale_beside_the_numbers(written: Written) -> None:
     ran = run([program("dsr2html"), written.report])
 
     assert ran.is_success
     assert "MODEL FROM RADIOGRAPHS - NOT A CT. For research use; not a diagnosis." in ran.output
+    text, _, annex = ran.output.partition("<h1>Annex</h1>")
+    assert "ASSUMED, NOT MEASURED" in text
+    assert "ASSUMED, NOT MEASURED" not in annex
 
 
 def test_dsrdump_prints_every_number_with_its_unit(tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_dsrdump_prints_every_number_with_its_unit(tmp_path: Path) -> None:
         ("volume", "123.5", "cm3"),
         ("pieces", "14", "1"),
     ]
-    assert ran.output.count("ASSUMED, NOT MEASURED: DistanceSourceToDetector 1150 mm") == 9
+    assert ran.output.count('"Scale")="ASSUMED, NOT MEASURED"') == 9
 
 
 @pytest.mark.parametrize("name", ["many left bones, Japanese", "right bones, UTF-8", "Latin-1"])
