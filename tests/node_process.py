@@ -214,6 +214,7 @@ class Node:
             "receiver": {"ae_title": self.address.ae_title, "port": self.address.port},
             "completeness": {"quiet_s": 1.0, "ceiling_s": 20.0},
             "reconstruction": {"poll_s": 0.1},
+            "notices": {"destinations": []},
             "retries": {"first_s": 0.5, "factor": 1.0, "longest_s": 1.0},
             "log": {"level": "info"},
         }
