@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from node.delivery import Unreachable
 from node.kinds import WRITTEN
 from node.probe import Probed
 from node.settings import Destination, load
+from pipeline.encode.notice import write_notice
+from pipeline.encode.write import write
 from pipeline.types import ObjectKind, ResultObject
+from tests import results
 from tests.factories import file_bytes, radiograph
 from tests.processes import free_port
 from tests.scripted_pacs import FIND, GET, Pacs, running
@@ -100,6 +104,17 @@ def said(found: Probed, **keys: Any) -> str:
 @pytest.mark.parametrize(("kind", "sop_class_uid"), SOP_CLASSES.items())
 def test_a_kind_has_the_class_of_the_standard(kind: str, sop_class_uid: str) -> None:
     assert WRITTEN[kind].sop_class_uid == sop_class_uid
+
+
+def test_the_class_that_is_proposed_is_the_class_that_is_written(tmp_path: Path) -> None:
+    kinds = tuple(kind for kind in ObjectKind if kind is not ObjectKind.NOTICE)
+    asked = results.request(tmp_path, kinds=kinds)
+
+    objects = write(results.reconstruction(), results.radiographs(), asked)
+    page = write_notice(replace(asked, folder=tmp_path, reasons=("Only one view is here.",)))
+
+    found = {str(each.kind): each.sop_class_uid for each in (*objects, *page.objects)}
+    assert found == {kind: written.sop_class_uid for kind, written in WRITTEN.items()}
 
 
 def test_every_kind_that_can_be_written_is_proposed() -> None:
