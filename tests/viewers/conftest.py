@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.orthanc import Orthanc
 from tests.processes import absent
+from tests.viewers import ohif
 from tests.viewers.chromium import Page, running_page
+from tests.viewers.web import Site, serving
 
 PACKAGES = Path(__file__).parent / "node_modules"
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,3 +39,11 @@ def page(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     """A tab of a headless browser."""
     with running_page(tmp_path_factory.mktemp("browser"), 1500, 800) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def origin(packages: Path, orthanc: Orthanc) -> Iterator[str]:
+    """OHIF, and the PACS behind it."""
+    site = Site(packages / "@ohif/app/dist", ohif.PAGES, orthanc.http_port, falls_back=True)
+    with serving(site) as url:
+        yield url

@@ -57,7 +57,9 @@ SETTINGS: dict[str, object] = {
 PAGES = {"/app-config.js": f"window.config = {json.dumps(SETTINGS)};".encode()}
 
 VIEWPORTS = """
-cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).map(viewport => {
+cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).filter(
+  viewport => viewport.element.closest('[data-cy="viewport-pane"]')
+).map(viewport => {
   const {left, top, width, height} = viewport.canvas.getBoundingClientRect();
   const pane = viewport.element.closest('[data-cy="viewport-pane"]');
   const letters = [...pane.querySelectorAll('.orientation-marker')].map(
@@ -149,7 +151,7 @@ def jump(page: Page, index: int) -> None:
 
 
 def viewports(page: Page) -> list[Viewport]:
-    """All canvases on the screen."""
+    """All canvases on the screen; none while OHIF exchanges one for another."""
     return [
         Viewport(
             one["name"],

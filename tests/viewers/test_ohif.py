@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from tests.viewers import ohif
 from tests.viewers.bumps import BUMPS, SHAPE, TOWARDS, bone, bump, contains
 from tests.viewers.chromium import Page
 from tests.viewers.ohif import Pixels, Viewport
-from tests.viewers.web import Site, serving
 
 pytestmark = pytest.mark.peer
 
@@ -45,14 +43,6 @@ class Study:
     volume: int
     segmentation: int
     """Series numbers."""
-
-
-@pytest.fixture(scope="module")
-def origin(packages: Path, orthanc: Orthanc) -> Iterator[str]:
-    """OHIF and the PACS behind it."""
-    site = Site(packages / "@ohif/app/dist", ohif.PAGES, orthanc.http_port, falls_back=True)
-    with serving(site) as url:
-        yield url
 
 
 @pytest.fixture(scope="module", params=GRIDS)
