@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from storage.chain import GENESIS, canonical, seal
 from storage.columns import iso
@@ -26,18 +26,30 @@ from storage.verifying import Broken, Head, Verified, verify
 
 __all__ = ["Broken", "Head", "Verified", "append", "lock", "verify"]
 
+# Built once: to build them anew takes longer than to run them, and every write runs them.
+_HEAD = (
+    select(chains.c.sequence, chains.c.sha256)
+    .where(chains.c.node == bindparam("of_node"))
+    .with_for_update()
+)
+_APPEND = insert(entries)
+_MOVE_HEAD = (
+    update(chains)
+    .where(chains.c.node == bindparam("of_node"))
+    .values(sequence=bindparam("to_sequence"), sha256=bindparam("to_sha256"))
+)
+
 
 def lock(conn: Connection, node: str) -> tuple[int, str]:
     """The chain of `node` is held until the transaction ends; returns its head.
 
     Every write of the ledger begins here: one order of locks, and so no deadlock, within a node.
     """
-    wanted = select(chains.c.sequence, chains.c.sha256).where(chains.c.node == node)
-    head = conn.execute(wanted.with_for_update()).one_or_none()
+    head = conn.execute(_HEAD, {"of_node": node}).one_or_none()
     if head is None:
         new = {"node": node, "sequence": 0, "sha256": GENESIS}
         insert_new(conn, chains, new, chains.c.node)
-        head = conn.execute(wanted.with_for_update()).one()
+        head = conn.execute(_HEAD, {"of_node": node}).one()
     return head.sequence, head.sha256
 
 
@@ -76,7 +88,7 @@ def append(
         sha256=sha256,
     )
     row = {name: getattr(entry, name) for name in entries.c.keys()}  # noqa: SIM118 - a collection
-    conn.execute(insert(entries).values(row | {"details": text}))
-    head = update(chains).where(chains.c.node == node)
-    conn.execute(head.values(sequence=sequence + 1, sha256=sha256))
+    conn.execute(_APPEND, row | {"details": text})
+    head = {"of_node": node, "to_sequence": sequence + 1, "to_sha256": sha256}
+    conn.execute(_MOVE_HEAD, head)
     return entry

@@ -17,7 +17,7 @@ def insert_new(
     On PostgreSQL this waits for another transaction that is inserting the same key.
     """
     if conn.dialect.name == "postgresql":
-        statement = postgresql.insert(table).values(row).on_conflict_do_nothing()
-        return conn.execute(statement.returning(returned)).scalar_one_or_none()
-    other = sqlite.insert(table).values(row).on_conflict_do_nothing()
-    return conn.execute(other.returning(returned)).scalar_one_or_none()
+        statement = postgresql.insert(table).on_conflict_do_nothing()
+        return conn.execute(statement.returning(returned), dict(row)).scalar_one_or_none()
+    other = sqlite.insert(table).on_conflict_do_nothing()
+    return conn.execute(other.returning(returned), dict(row)).scalar_one_or_none()
