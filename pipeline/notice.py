@@ -59,7 +59,7 @@ def notice_page(notice: Notice) -> NDArray[np.uint8]:
 def _sections(notice: Notice) -> Sequence[Section]:
     reasons = notice.reasons or ("No reason was given.",)
     return (
-        Section("WHY", tuple(plain(reason) for reason in reasons), is_caution=True),
+        Section("WHY", tuple(f"- {plain(reason)}" for reason in reasons), is_caution=True),
         Section("WHAT TO DO", tuple(plain(advice) for advice in notice.advice)),
         Section("RECEIVED", tuple(plain(line) for line in notice.received) or ("Nothing.",)),
     )

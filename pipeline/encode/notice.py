@@ -12,14 +12,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from pipeline.encode.capture import footer, put_pixels, put_secondary_capture
 from pipeline.encode.codes import SOURCE_IMAGE, code_item
-from pipeline.encode.common import Result, printable, processing_equipment, software_version
+from pipeline.encode.common import Result, printable, software_version
 from pipeline.encode.sources import UNPARSABLE, read_heading
 from pipeline.encode.write import written
 from pipeline.errors import StudyError
@@ -36,7 +36,7 @@ from pipeline.wording import titled
 
 MODEL = "notice"
 """The model of a request that asks for a notice and not for bones."""
-TITLE = "No bones were made of these radiographs"
+TITLE = "No 3D bones for these radiographs"
 ADVICE = (
     "Read the radiographs as always: this page says nothing about them.",
     "Mend what is named above and send the study again, or ask whoever runs the node.",
@@ -65,8 +65,6 @@ def write_notice(request: Request) -> Reconstructed:
     received = _readable(request.sources)
     algorithm = Algorithm("Osteon notice", software_version())
     heading = read_heading([one.source for one in received])
-    devices = (*heading.equipment, processing_equipment(algorithm))
-    heading = replace(heading, equipment=devices)
     result = Result(Reconstruction((), algorithm), (), request, heading)
     objects = written([(ObjectKind.NOTICE, _object(result, received))], request.folder)
     return Reconstructed(objects, algorithm, request.assumptions, ())
@@ -133,13 +131,22 @@ def _described(header: Dataset) -> str:
 
 
 def _word(header: Dataset, keyword: str) -> str:
-    value = str(header.get(keyword, "")).strip()
+    """The code string as its bytes say it: pydicom would put an illegal one into a warning."""
+    value = _raw(header, keyword)
     return value if WORD.fullmatch(value) else ""
+
+
+def _raw(header: Dataset, keyword: str) -> str:
+    if keyword not in header:
+        return ""
+    value = header.get_item(keyword).value
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0")
 
 
 def _reference(one: _Received) -> Dataset:
     item = Dataset()
-    item.ReferencedSOPClassUID = str(one.header.get("SOPClassUID", ""))
+    item.ReferencedSOPClassUID = _raw(one.header, "SOPClassUID")
     item.ReferencedSOPInstanceUID = one.source.sop_instance_uid
     item.SpatialLocationsPreserved = "NO"
     item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
