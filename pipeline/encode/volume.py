@@ -10,9 +10,12 @@ of the classes that have one this is the one that every viewer opens.
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, dcmwrite
+from pydicom.filereader import read_dataset
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import DSfloat
 
@@ -46,13 +49,13 @@ def stored_values(result: Result, grid: Grid) -> NDArray[np.uint16]:
 def slices(result: Result, grid: Grid) -> list[Dataset]:
     """The slices of the model volume, in the order of k, instance numbers from 1."""
     values = stored_values(result, grid)
-    template = _template(result, grid)
+    template = _encoded(_template(result, grid))
     positions = [grid.image_position_patient(k) for k in range(grid.shape[0])]
     made = []
     for k, position in enumerate(positions):
         ds = Dataset()
         ds.update(template)
-        result.heading.put_on(ds)
+        ds.set_original_encoding(False, True, template.original_character_set)
         uid = result.uid("model volume slice", k)
         ds.file_meta = file_meta(CTImageStorage, uid)
         ds.SOPInstanceUID = uid
@@ -61,6 +64,14 @@ def slices(result: Result, grid: Grid) -> list[Dataset]:
         ds.add_new("PixelData", "OW", values[k].tobytes())
         made.append(ds)
     return made
+
+
+def _encoded(ds: Dataset) -> Dataset:
+    """`ds` with the bytes of its elements for values: what all slices share is encoded once."""
+    buffer = BytesIO()
+    dcmwrite(buffer, ds, implicit_vr=False, little_endian=True)
+    buffer.seek(0)
+    return read_dataset(buffer, is_implicit_VR=False, is_little_endian=True)
 
 
 def _template(result: Result, grid: Grid) -> Dataset:
