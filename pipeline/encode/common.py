@@ -39,28 +39,28 @@ CONTENT_LABEL = "RADIOGRAPH_MODEL"
 """CS, so at most 16 characters."""
 
 SERIES_NUMBER = {
-    ObjectKind.REPORT: 9008,
-    ObjectKind.MODEL_VOLUME: 9001,
-    ObjectKind.SEGMENTATION: 9002,
-    ObjectKind.SURFACE_SEGMENTATION: 9003,
-    ObjectKind.STL: 9004,
-    ObjectKind.KEY_IMAGE: 9005,
-    ObjectKind.TURNTABLE: 9006,
+    ObjectKind.KEY_IMAGE: 9001,
+    ObjectKind.TURNTABLE: 9002,
+    ObjectKind.MODEL_VOLUME: 9003,
+    ObjectKind.SEGMENTATION: 9004,
+    ObjectKind.SURFACE_SEGMENTATION: 9005,
+    ObjectKind.STL: 9006,
     ObjectKind.NOTICE: 9007,
+    ObjectKind.REPORT: 9008,
     ObjectKind.LABELMAP: 9009,
     ObjectKind.FRACTIONAL: 9010,
 }
 SERIES_NAME = {
-    ObjectKind.REPORT: "report",
-    ObjectKind.MODEL_VOLUME: "volume",
-    ObjectKind.SEGMENTATION: "bones",
-    ObjectKind.SURFACE_SEGMENTATION: "surfaces",
+    ObjectKind.REPORT: "Report",
+    ObjectKind.MODEL_VOLUME: "Volume",
+    ObjectKind.SEGMENTATION: "Bones",
+    ObjectKind.SURFACE_SEGMENTATION: "Surfaces",
     ObjectKind.STL: "STL",
-    ObjectKind.KEY_IMAGE: "key image",
-    ObjectKind.TURNTABLE: "turntable",
-    ObjectKind.NOTICE: "why there are no bones",
-    ObjectKind.LABELMAP: "label map",
-    ObjectKind.FRACTIONAL: "probability",
+    ObjectKind.KEY_IMAGE: "Key image",
+    ObjectKind.TURNTABLE: "Turntable",
+    ObjectKind.NOTICE: "Why no bones",
+    ObjectKind.LABELMAP: "Label map",
+    ObjectKind.FRACTIONAL: "Probability",
 }
 SERIES_NUMBER_STEP = {Side.RIGHT: 0, Side.LEFT: 10, Side.UNPAIRED: 20}
 """Both knees of one study must not have the same series numbers."""
@@ -164,9 +164,12 @@ def put_general_modules(ds: Dataset, result: Result, kind: ObjectKind) -> None:
 
 
 def series_description(result: Result, kind: ObjectKind) -> str:
-    """The warning, what the series holds, and of which part and side of the body."""
+    """What the series holds, of which part and side of the body, and the warning.
+
+    A viewer's list shows a dozen letters: what tells the series apart stands first.
+    """
     side = "" if result.request.side is Side.UNPAIRED else f" {result.request.side}"
-    return printable(f"{WARNING}: {SERIES_NAME[kind]}, {result.request.region}{side}", 64)
+    return printable(f"{SERIES_NAME[kind]}, {result.request.region}{side}: {WARNING}", 64)
 
 
 def provenance(result: Result, limit: int) -> str:

@@ -17,7 +17,6 @@ from pipeline.encode.bones import (
     tracking_id,
     tracking_uid,
 )
-from pipeline.encode.codes import code_item
 from pipeline.encode.common import (
     CONTENT_LABEL,
     Result,

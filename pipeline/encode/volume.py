@@ -107,8 +107,8 @@ def _put_image_pixel(ds: Dataset, grid: Grid) -> None:
     ds.RescaleIntercept = 0
     ds.RescaleSlope = 1
     ds.RescaleType = "US"
-    ds.WindowCenter = CERTAIN // 2
-    ds.WindowWidth = CERTAIN
+    ds.WindowCenter = CERTAIN
+    ds.WindowWidth = 2 * CERTAIN  # certain bone is mid grey: a segment's colour reads on it
     ds.WindowCenterWidthExplanation = "PROBABILITY OF BONE"
 
 

@@ -66,7 +66,7 @@ def test_captures_say_that_they_are_synthetic_and_of_which_radiographs(tmp_path:
         assert {item.SpatialLocationsPreserved for item in ds.SourceImageSequence} == {"NO"}
         assert (ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture) == ("20260102", "123015")
         assert "NOT A CT" in ds.DerivationDescription
-        assert ds.SeriesDescription.startswith("MODEL FROM RADIOGRAPHS - NOT A CT")
+        assert ds.SeriesDescription.endswith(": MODEL FROM RADIOGRAPHS - NOT A CT")
 
 
 def test_nothing_can_be_measured_in_a_capture_or_laid_over_it(tmp_path: Path) -> None:

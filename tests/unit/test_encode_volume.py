@@ -99,7 +99,7 @@ def test_the_slices_say_that_they_are_no_ct(tmp_path: Path) -> None:
     ds = _slices(tmp_path, reconstruction())[0]
 
     assert list(ds.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"]
-    assert ds.SeriesDescription == "MODEL FROM RADIOGRAPHS - NOT A CT: volume, hip R"
+    assert ds.SeriesDescription == "Volume, hip R: MODEL FROM RADIOGRAPHS - NOT A CT"
     for text in (ds.ImageComments, ds.DerivationDescription):
         assert text.startswith("MODEL FROM RADIOGRAPHS - NOT A CT. ")
         assert "Visual hull 1.0" in text
@@ -107,11 +107,11 @@ def test_the_slices_say_that_they_are_no_ct(tmp_path: Path) -> None:
     assert (ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType) == (1, 0, "US")
 
 
-def test_the_window_shows_no_bone_as_black_and_certain_bone_as_white(tmp_path: Path) -> None:
+def test_the_window_shows_no_bone_as_black_and_certain_bone_as_grey(tmp_path: Path) -> None:
     ds = _slices(tmp_path, reconstruction())[0]
 
     assert ds.WindowCenter - ds.WindowWidth / 2 == 0
-    assert ds.WindowCenter + ds.WindowWidth / 2 == 1000
+    assert ds.WindowCenter + ds.WindowWidth / 2 == 2000  # certain bone is 1000: mid grey
 
 
 def test_the_warning_is_burnt_into_a_corner_with_a_value_that_no_bone_has(tmp_path: Path) -> None:
