@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 from pydicom import Dataset, dcmwrite
 
@@ -24,6 +26,10 @@ from pipeline.types import ObjectKind, Radiograph, Reconstruction, Request, Resu
 
 SEVERAL = frozenset({ObjectKind.MODEL_VOLUME, ObjectKind.STL})
 """Kinds of which a result has more than one object."""
+PICTURES: Final = {
+    ObjectKind.KEY_IMAGE: key_image_object,
+    ObjectKind.TURNTABLE: turntable_object,
+}
 
 
 def write(
@@ -53,17 +59,23 @@ def write(
 
 def _objects(result: Result) -> list[tuple[ObjectKind, Dataset]]:
     kinds = result.request.kinds
+    with ThreadPoolExecutor(1) as beside:
+        # Drawing is numpy, encoding is Python: a second core can do the one during the other.
+        drawn = [(k, beside.submit(draw, result)) for k, draw in PICTURES.items() if k in kinds]
+        made = _shapes(result)
+        made += [(kind, picture.result()) for kind, picture in drawn]
+    if ObjectKind.REPORT in kinds:
+        made.append((ObjectKind.REPORT, report(result, made)))
+    return made
+
+
+def _shapes(result: Result) -> list[tuple[ObjectKind, Dataset]]:
+    kinds = result.request.kinds
     made = _on_the_grid(result)
     if ObjectKind.SURFACE_SEGMENTATION in kinds:
         made.append((ObjectKind.SURFACE_SEGMENTATION, surface_segmentation(result)))
     if ObjectKind.STL in kinds:
         made += [(ObjectKind.STL, ds) for ds in stl_objects(result)]
-    if ObjectKind.KEY_IMAGE in kinds:
-        made.append((ObjectKind.KEY_IMAGE, key_image_object(result)))
-    if ObjectKind.TURNTABLE in kinds:
-        made.append((ObjectKind.TURNTABLE, turntable_object(result)))
-    if ObjectKind.REPORT in kinds:
-        made.append((ObjectKind.REPORT, report(result, made)))
     return made
 
 
