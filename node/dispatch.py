@@ -7,7 +7,7 @@ Everything here runs in one thread, a step at a time; the receiver and the outbo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from node import notices, translate
 from node.engine import Claim, EngineRoom, Finished, Lost
-from node.intake import take_in
+from node.intake import Pauses, take_in
 from node.kinds import sufficient, taken
 from node.retries import next_attempt
 from node.settings import Settings
@@ -40,6 +40,7 @@ class Dispatcher:
     folders: Folders
     room: EngineRoom
     clock: Callable[[], datetime]
+    pauses: Pauses = field(default_factory=dict)
 
     @property
     def node(self) -> str:
@@ -51,7 +52,7 @@ def tick(world: Dispatcher) -> None:
     """Everything that could be done now is done or under way."""
     for finished in world.room.collect():
         _conclude(world, finished)
-    take_in(world.engine, world.settings, world.configuration, world.clock())
+    take_in(world.engine, world.settings, world.configuration, world.clock(), world.pauses)
     _end_overdue(world)
     while world.room.free > 0 and _start_next(world):
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -20,19 +20,65 @@ from storage.records import Study, StudyState
 log = structlog.get_logger()
 
 
-def take_in(engine: Engine, settings: Settings, configuration: str, now: datetime) -> None:
-    """Every waiting study has been looked at once; what is complete is routed or declined."""
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """All that a decision about a waiting study hangs on, but the time."""
+
+    study_instance_uid: str
+    revision: int
+    open_associations: int
+    pacs_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Between these times a look at the same study would only say again that it waits."""
+
+    since: datetime
+    until: datetime
+
+
+Pauses = dict[Glance, Pause]
+
+
+def take_in(
+    engine: Engine, settings: Settings, configuration: str, now: datetime, pauses: Pauses
+) -> None:
+    """Every waiting study has been looked at; what is complete is routed or declined.
+
+    `pauses` spares the look at studies that nothing new was heard of: many of them are waiting
+    while many images arrive. It may be lost at any time.
+    """
     with database.reading(engine) as conn:
-        waiting = [_received(conn, row) for row in queries.waiting_studies(conn)]
-        ours = [queries.own_objects(conn, study.study_instance_uid) for study in waiting]
-    for whole, own in zip(waiting, ours, strict=True):
+        rows = {_glance(conn, row): row for row in queries.waiting_studies(conn)}
+        due = {seen: row for seen, row in rows.items() if not _is_paused(pauses.get(seen), now)}
+        waiting = {seen: _received(conn, row) for seen, row in due.items()}
+        ours = {
+            seen: queries.own_objects(conn, study.study_instance_uid)
+            for seen, study in waiting.items()
+        }
+    for seen in pauses.keys() - rows.keys():
+        del pauses[seen]
+    for seen, whole in waiting.items():
+        own = ours[seen]
         study = _without(whole, own)
         routed = _routed(study, settings)
         found = decide(whole, now, settings.completeness, isinstance(routed, Routed))
         if isinstance(found, Waiting):
+            pauses[seen] = Pause(now, found.until)
             continue
         with database.begin(engine) as conn:
             _write_down(conn, settings, configuration, study, routed, found.evidence, now)
+
+
+def _glance(conn: Connection, row: Study) -> Glance:
+    uid = row.study_instance_uid
+    return Glance(uid, row.revision, queries.open_transfers(conn, uid), row.pacs_count)
+
+
+def _is_paused(pause: Pause | None, now: datetime) -> bool:
+    """False also where the clock was set back behind the last look."""
+    return pause is not None and pause.since <= now < pause.until
 
 
 def _routed(study: ReceivedStudy, settings: Settings) -> Routed | Declined:

@@ -343,3 +343,24 @@ def test_the_audit_of_a_whole_life_verifies(scene: Scene) -> None:
         "job.started",
         "job.reconstructed",
     ]
+
+
+def test_a_waiting_study_is_looked_at_again_when_time_or_anything_new_can_decide(
+    scene: Scene,
+) -> None:
+    scene.arrive(radiograph(view="AP"))
+    scene.tick()
+    (first,) = scene.world.pauses
+
+    scene.tick(1)
+    unchanged = set(scene.world.pauses)
+    scene.arrive(radiograph(view="AP", image="retake"))
+    scene.tick(1)
+    (second,) = scene.world.pauses
+    scene.tick(31)
+
+    assert unchanged == {first}
+    assert (first.revision, second.revision) == (1, 2)
+    assert scene.study().state is StudyState.DECLINED
+    scene.tick(1)
+    assert scene.world.pauses == {}
