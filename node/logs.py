@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 import structlog
 
@@ -32,6 +33,7 @@ def configure(settings: Log) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    warnings.simplefilter("ignore")  # pydicom's repeat malformed values, which may be a name
     # Libraries log identifiers; what they have to say reaches us as statuses and exceptions.
     for name in ("pynetdicom", "pydicom", "apscheduler"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

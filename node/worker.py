@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
+import warnings
 from datetime import datetime
 from importlib import import_module
 from multiprocessing import parent_process
@@ -17,6 +19,9 @@ from pipeline.types import ObjectKind, Outcome, Request
 def prepare(threads: int) -> None:
     """The process is warm: it has imported what a job needs, and it ends when the node ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # pydicom repeats malformed values, which may be a name, in warnings and log lines.
+    warnings.simplefilter("ignore")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     import torch  # noqa: PLC0415 - only here, in the worker
 
