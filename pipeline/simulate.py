@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from pipeline.errors import DegenerateView
-from pipeline.geometry import patient_from_pixel
+from pipeline.projection import patient_from_pixel
 from pipeline.types import View
 
 SAMPLES_AT_ONCE = 1 << 21
