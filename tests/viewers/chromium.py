@@ -44,7 +44,7 @@ FLAGS = (
     "--no-proxy-server",
     "--remote-debugging-pipe",
 )
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 120.0
 
 
 class PageError(RuntimeError):
@@ -106,6 +106,25 @@ class Page:
                 said = "\n".join(self.said[-20:])
                 raise TimeoutError(f"{what}: not within {seconds:g} s\n{said}")
             time.sleep(0.2)
+
+    def settles(self, law: Callable[[], None], seconds: float) -> None:
+        """Returns once `law`, which looks at the page afresh each time, has found nothing amiss.
+
+        A viewer moves its camera at once and its pixels when the machine finds time: what does not
+        hold yet may hold soon. What is wrong stays wrong, and is raised in the end.
+
+        Raises:
+            AssertionError: the last look, `seconds` after the first, still found a fault.
+            PageError: in that look the page threw.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return law()
+            except (AssertionError, PageError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def screenshot(self, path: Path) -> NDArray[np.uint8]:
         """(rows, columns, 3) of what is on the screen, also written to `path`."""

@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-SECONDS = 90.0
+SECONDS = 180.0
+"""How long a machine may take that has other work to do; the viewer needs about five."""
 SOURCE = {
     "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
     "sourceName": "pacs",
@@ -90,8 +91,12 @@ cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).map(
   viewport => viewport.getImageData() ? viewport.getNumberOfSlices() : 0)[0]
 """
 HAS_IMAGES = """
-cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).every(
-  viewport => viewport.getImageData())
+(viewports => viewports.length > 0 && viewports.every(viewport => viewport.getImageData()))(
+  cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()))
+"""
+SLICE = """
+cornerstone.getRenderingEngines().flatMap(engine => engine.getViewports()).map(
+  viewport => viewport.getSliceIndex())[0]
 """
 
 
@@ -146,8 +151,12 @@ def open_series(page: Page, series_number: int, slices: int) -> None:
 
 
 def jump(page: Page, index: int) -> None:
-    """The one canvas on the screen shows the slice `index`, from 0."""
+    """The one canvas on the screen has turned to the slice `index`, from 0.
+
+    Its camera has; the picture follows when it is drawn.
+    """
     page.run(JUMP, index)
+    page.wait_until(f"{SLICE} === {index}", SECONDS, f"Slice {index} is open")
 
 
 def viewports(page: Page) -> list[Viewport]:
@@ -167,7 +176,10 @@ def viewports(page: Page) -> list[Viewport]:
 
 
 def still(page: Page, path: Path, wanted: int) -> Pixels:
-    """A screenshot in which `wanted` canvases show the segment, and nothing moves any more."""
+    """A screenshot in which `wanted` canvases show the segment, and which the next one equals.
+
+    A slow machine may not have begun to draw: what is asked of it is asked by `Page.settles`.
+    """
     last, deadline = page.screenshot(path), time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.5)

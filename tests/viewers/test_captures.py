@@ -22,7 +22,7 @@ from tests.viewers.bumps import bone
 from tests.viewers.chromium import Page
 from tests.viewers.ohif import Pixels
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 CAPTURES = (ObjectKind.KEY_IMAGE, ObjectKind.TURNTABLE)
 
@@ -70,17 +70,19 @@ def test_a_capture_fills_the_screen_of_ohif(
     ohif.open_series(page, int(ds.SeriesNumber), len(drawn))
     picture = pictures / f"ohif-{kind}.png"
 
-    def is_shown() -> bool:
+    def law() -> None:
         screen = page.screenshot(picture)
         shown = ohif.viewports(page)
-        return len(shown) == 1 and _likeness(shown[0].crop(screen), drawn[0]) > 0.9
+        assert len(shown) == 1
+        assert _likeness(shown[0].crop(screen), drawn[0]) > 0.9
 
-    page.wait_until(is_shown, ohif.SECONDS, f"OHIF shows the {kind}")
+    page.settles(law, ohif.SECONDS)
 
 
 def _likeness(shown: Pixels, drawn: Pixels) -> float:
     """The correlation of a canvas with a picture that fills it; our eyes forgive the lettering."""
     rows, columns = shown.shape[:2]
+    assert min(rows, columns) > 100, "the canvas is not yet laid out"
     scale = min(rows / drawn.shape[0], columns / drawn.shape[1])
     height, width = (int(size * scale) for size in drawn.shape[:2])
     top, left = (rows - height) // 2, (columns - width) // 2

@@ -19,7 +19,7 @@ from tests.viewers.bumps import BUMPS, SHAPE, bone, bump, contains
 from tests.viewers.chromium import Page
 from tests.viewers.ohif import Pixels, Viewport
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 TOLERANCE = 2.0
 """mm: the longest edge of a voxel; a bump is at least four times as large."""
@@ -75,14 +75,18 @@ def test_the_bone_is_where_geometry_says_in_all_three_planes(
 ) -> None:
     ohif.open_study(page, origin, study.study_instance_uid, study.series, layout="mpr")
     ohif.double_click(page, study.segmentation)
-    screen = ohif.still(page, pictures / f"ohif-mpr-{study.name}.png", wanted=3)
-    shown = {one.name: one for one in ohif.viewports(page)}
-    assert sorted(shown) == ["mpr-axial", "mpr-coronal", "mpr-sagittal"]
-    for viewport in shown.values():
-        _holds_the_bone(viewport, screen)
-    _reaches(shown["mpr-axial"], screen, "LA")
-    _reaches(shown["mpr-coronal"], screen, "LH")
-    _reaches(shown["mpr-sagittal"], screen, "AH")
+
+    def law() -> None:
+        screen = ohif.still(page, pictures / f"ohif-mpr-{study.name}.png", wanted=3)
+        shown = {one.name: one for one in ohif.viewports(page)}
+        assert sorted(shown) == ["mpr-axial", "mpr-coronal", "mpr-sagittal"]
+        for viewport in shown.values():
+            _holds_the_bone(viewport, screen)
+        _reaches(shown["mpr-axial"], screen, "LA")
+        _reaches(shown["mpr-coronal"], screen, "LH")
+        _reaches(shown["mpr-sagittal"], screen, "AH")
+
+    page.settles(law, ohif.SECONDS)
 
 
 @pytest.mark.parametrize("study", ["slices from foot to head", "mirrored grid"], indirect=True)
@@ -95,10 +99,14 @@ def test_the_bone_lies_on_the_slice_that_a_radiologist_opens(
     ohif.double_click(page, study.segmentation)
     ohif.still(page, picture, wanted=1)
     ohif.jump(page, SHAPE[0] // 2)
-    screen = ohif.still(page, picture, wanted=1)
-    (viewport,) = ohif.viewports(page)
-    _holds_the_bone(viewport, screen)
-    _reaches(viewport, screen, "LA")
+
+    def law() -> None:
+        screen = ohif.still(page, picture, wanted=1)
+        (viewport,) = ohif.viewports(page)
+        _holds_the_bone(viewport, screen)
+        _reaches(viewport, screen, "LA")
+
+    page.settles(law, ohif.SECONDS)
 
 
 def _holds_the_bone(viewport: Viewport, screen: Pixels) -> None:
