@@ -1,0 +1,265 @@
+"""The lifting network: image features are carried into space along each view's own rays.
+
+Each image passes a two-dimensional encoder; its features are sampled where the points of a coarse
+grid are seen by the camera of that image, and merged over the views by mean, deviation and
+maximum, which makes the result independent of their number and order. A three-dimensional
+encoder gives the merged grid its context. A point head then reads the grid and, at full detail,
+the images at the projections of any point, so that the network has no output resolution.
+
+Follows the implicit functions of Saito 2019 (PIFu, ICCV) and Mescheder 2019 (Occupancy Networks,
+CVPR), with true cone-beam cameras and several bones. Imports torch alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate, pixel_unshuffle
+
+CHANNELS = 13
+"""Attenuation and validity of 2 x 2 pixels, column, row, and the direction of their ray (3)."""
+OUTPUTS = 3
+"""For each bone: occupancy as a logit, signed distance, logarithm of the distance's error."""
+SMALLEST_DEPTH = 1.0
+"""mm: nearer to the source a point is seen nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The size of a lifting network; with the weights it is all that is needed to build it."""
+
+    bones: tuple[str, ...]
+    cube_mm: float
+    """Edge of the reconstructed cube about the isocentre, mm."""
+    image_size: int = 256
+    grid_size: int = 32
+    planar: tuple[int, ...] = (32, 48, 64, 96, 128)
+    """Channels of the image encoder, from half resolution downwards."""
+    spatial: tuple[int, ...] = (24, 48, 96)
+    """Channels of the grid encoder, from `grid_size` downwards."""
+    hidden: int = 96
+
+
+class Seen(NamedTuple):
+    """Radiographs and their cameras: B samples of up to V views.
+
+    A row of `projections` (B, V, 3, 4) takes (x, y, z, 1), LPS mm about the isocentre, to
+    (column * w, row * w, w): w is the depth from the source, mm; column and row run from -1 at
+    the outer edge of the first pixel to 1 at that of the last.
+    """
+
+    images: Tensor
+    """(B, V, 2, H, W): attenuation, normalised by `normalised`, and validity, 0 or 1."""
+    projections: Tensor
+    """(B, V, 3, 4)."""
+    sources: Tensor
+    """(B, V, 3) focal spots, mm."""
+    is_present: Tensor
+    """(B, V) bool; a view that is absent takes no part, whatever its image holds."""
+
+
+class Features(NamedTuple):
+    """What the network has understood of its views, before it is asked about points."""
+
+    planes: Tensor
+    """(B, V, C, H / 2, W / 2)."""
+    grid: Tensor
+    """(B, C, D, D, D), axes z, y, x."""
+    seen: Seen
+
+
+class Answer(NamedTuple):
+    """What the network says of N points and T bones."""
+
+    occupancy: Tensor
+    """(B, N, T) logits."""
+    distance: Tensor
+    """(B, N, T) signed distance to the surface, mm, negative inside."""
+    log_error: Tensor
+    """(B, N, T) natural logarithm of the Laplace scale of `distance`, mm."""
+
+
+class Lifting(nn.Module):
+    """See the module; `features` once, then `at` for as many points as wanted."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        plane, space = shape.planar[0], shape.spatial[0]
+        self.planar = _Planar(shape.planar)
+        self.thinned = nn.Conv2d(plane, space // 2 * 2, 1)
+        self.merged = nn.Conv3d(3 * (space // 2 * 2) + 1, space, 1)
+        self.spatial = _Spatial(shape.spatial)
+        width = space + 3 * plane + 4
+        self.head = nn.Sequential(
+            nn.Linear(width, shape.hidden),
+            nn.SiLU(),
+            nn.Linear(shape.hidden, shape.hidden),
+            nn.SiLU(),
+            nn.Linear(shape.hidden, OUTPUTS * len(shape.bones)),
+        )
+        size = shape.grid_size
+        centres = (torch.arange(size) + 0.5) / size * 2 - 1
+        z, y, x = torch.meshgrid(centres, centres, centres, indexing="ij")
+        points = torch.stack([x, y, z], dim=-1).reshape(-1, 3) * (shape.cube_mm / 2)
+        self.register_buffer("lattice", points, persistent=False)
+
+    def features(self, seen: Seen) -> Features:
+        """The views, encoded."""
+        images, views = seen.images, seen.images.shape[:2]
+        blocks = pixel_unshuffle(images.flatten(0, 1), 2)
+        rays = _ray_channels(seen, blocks.shape[-2:]).to(images.dtype).flatten(0, 1)
+        encoded = self.planar(torch.cat([blocks, rays], dim=1))
+        thin = self.thinned(encoded).unflatten(0, views)
+        lattice = self.lattice.expand(len(images), -1, -1)  # type: ignore[operator]  # a buffer
+        size = self.shape.grid_size
+        lifted = _merged(thin, seen, lattice).transpose(1, 2).unflatten(2, (size, size, size))
+        grid = self.spatial(self.merged(lifted))
+        return Features(encoded.unflatten(0, views), grid, seen)
+
+    def at(self, features: Features, points: Tensor) -> Answer:
+        """What is at `points` (B, N, 3), LPS mm about the isocentre."""
+        place = points / (self.shape.cube_mm / 2)
+        context = grid_sample(
+            features.grid.float(),
+            place[:, :, None, None],
+            padding_mode="border",
+            align_corners=False,
+        )[..., 0, 0].transpose(1, 2)
+        detail = _merged(features.planes, features.seen, points)
+        said = self.head(torch.cat([context, detail, place], dim=-1)).float()
+        logits, distance, error = said.unflatten(-1, (len(self.shape.bones), OUTPUTS)).unbind(-1)
+        return Answer(logits, distance * 10.0, error)
+
+    def forward(self, seen: Seen, points: Tensor) -> Answer:
+        """`at` of `features`."""
+        return self.at(self.features(seen), points)
+
+
+def normalised(images: Tensor, is_valid: Tensor) -> Tensor:
+    """Attenuation of any scale, so that the 2nd and 98th percentiles of its valid pixels are +-1.
+
+    Args:
+        images: (N, H, W).
+        is_valid: (N, H, W) bool.
+    """
+    made = []
+    for image, valid in zip(images.float(), is_valid, strict=True):
+        values = image[valid][:: max(1, int(valid.sum()) // 20_000)]
+        if len(values) == 0:
+            made.append(torch.zeros_like(image))
+            continue
+        low, high = torch.quantile(values, torch.tensor([0.02, 0.98], device=image.device))
+        scaled = (image - low) / (high - low).clamp(min=1e-6) * 2 - 1
+        made.append(torch.where(valid, scaled.clamp(-1.5, 2.0), torch.zeros_like(scaled)))
+    return torch.stack(made)
+
+
+def _ray_channels(seen: Seen, size: Sequence[int]) -> Tensor:
+    """(B, V, 5, H, W): column, row, and the unit direction of the ray through each pixel."""
+    rows, columns = (
+        (torch.arange(n, device=seen.sources.device) + 0.5) / n * 2 - 1 for n in (size[0], size[1])
+    )
+    row, column = torch.meshgrid(rows, columns, indexing="ij")
+    pixels = torch.stack([column, row, torch.ones_like(row)], dim=-1)
+    # the columns of the inverse are the directions that the pixel coordinates move along
+    inverse = torch.linalg.inv(seen.projections[..., :3].double()).float()
+    rays = torch.einsum("bvij,hwj->bvihw", inverse, pixels)
+    rays = rays / rays.norm(dim=2, keepdim=True)
+    place = pixels[..., :2].permute(2, 0, 1).expand(*rays.shape[:2], -1, -1, -1)
+    return torch.cat([place, rays], dim=2)
+
+
+def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
+    """(B, N, 3 * C + 1): mean, deviation, maximum over the views that see a point, and how many.
+
+    Args:
+        planes: (B, V, C, h, w).
+        seen: The cameras of the planes.
+        points: (B, N, 3) mm.
+    """
+    ones = torch.ones_like(points[..., :1])
+    at = torch.einsum("bvij,bnj->bvni", seen.projections, torch.cat([points, ones], dim=-1))
+    depth = at[..., 2:]
+    pixels = at[..., :2] / depth.clamp(min=SMALLEST_DEPTH)
+    is_seen = (pixels.abs() <= 1).all(dim=-1) & (depth[..., 0] > SMALLEST_DEPTH)
+    is_seen = is_seen & seen.is_present[..., None]
+    sampled = grid_sample(
+        planes.flatten(0, 1).float(),
+        pixels.flatten(0, 1)[:, :, None],
+        padding_mode="border",
+        align_corners=False,
+    )[..., 0]
+    values = sampled.transpose(1, 2).unflatten(0, planes.shape[:2])
+    weight = is_seen[..., None].to(values.dtype)
+    count = weight.sum(dim=1)
+    mean = (values * weight).sum(dim=1) / count.clamp(min=1)
+    deviation = ((values - mean[:, None]) ** 2 * weight).sum(dim=1) / count.clamp(min=1)
+    largest = values.masked_fill(~is_seen[..., None], -torch.inf).amax(dim=1)
+    largest = torch.where(count > 0, largest, torch.zeros_like(largest))
+    share = count / seen.is_present.shape[1]
+    return torch.cat([mean, (deviation + 1e-6).sqrt(), largest, share], dim=-1)
+
+
+class _Planar(nn.Module):
+    """Blocks of an image (N, CHANNELS, h, w) to features (N, C, h, w): a U-Net."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.first = _twice(nn.Conv2d, CHANNELS, channels[0])
+        self.down = nn.ModuleList(_twice(nn.Conv2d, a, b, stride=2) for a, b in pairwise(channels))
+        self.up = nn.ModuleList(_once(nn.Conv2d, a + b, a) for a, b in pairwise(channels))
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        blocks = blocks.contiguous(memory_format=torch.channels_last)
+        return _through(self, blocks, "bilinear")
+
+
+class _Spatial(nn.Module):
+    """Grid (N, C, D, D, D) to the same shape: a U-Net."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.first = _once(nn.Conv3d, channels[0], channels[0])
+        self.down = nn.ModuleList(_twice(nn.Conv3d, a, b, stride=2) for a, b in pairwise(channels))
+        self.up = nn.ModuleList(_once(nn.Conv3d, a + b, a) for a, b in pairwise(channels))
+
+    def forward(self, grid: Tensor) -> Tensor:
+        grid = grid.contiguous(memory_format=torch.channels_last_3d)
+        return _through(self, grid, "trilinear")
+
+
+def _through(net: _Planar | _Spatial, values: Tensor, mode: str) -> Tensor:
+    """Down the levels of a U-Net and up again."""
+    levels = [net.first(values)]
+    for down in net.down:
+        levels.append(down(levels[-1]))
+    found: Tensor = levels.pop()
+    for up in reversed(list(net.up)):
+        beside = levels.pop()
+        wider = interpolate(found, size=beside.shape[2:], mode=mode, align_corners=False)
+        found = up(torch.cat([beside, wider], dim=1))
+    return found
+
+
+def _once(
+    convolution: type[nn.Conv2d] | type[nn.Conv3d], before: int, after: int, stride: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        convolution(before, after, 3, stride=stride, padding=1),
+        nn.GroupNorm(8, after),
+        nn.SiLU(),
+    )
+
+
+def _twice(
+    convolution: type[nn.Conv2d] | type[nn.Conv3d], before: int, after: int, stride: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        _once(convolution, before, after, stride), _once(convolution, after, after)
+    )

@@ -1,0 +1,124 @@
+"""From scenes of the pool to what the network is trained on.
+
+Which views are used, what is known of their cameras and how the images look is drawn anew each
+time. A camera that is *told* wrongly stands in the batch as told; the image was taken by the true
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.models.framing import seen
+from pipeline.models.lifting import Seen
+from pipeline.training.exposure import Exposure, exposed
+from pipeline.training.pool import Shot, Simulated
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a reconstruction has to cope with."""
+
+    exposure: Exposure = field(default_factory=Exposure)
+    one_view: float = 0.5
+    """How often only one view is given."""
+    three_views: float = 0.1
+    wrong: float = 0.5
+    """How often the cameras are told wrongly."""
+    angle_deg: float = 5.0
+    """Standard deviation of a wrong angle."""
+    distance: float = 0.05
+    """Standard deviation of a wrong SID, as a share."""
+    points: int = 8192
+    """Of each scene."""
+
+
+class Batch(NamedTuple):
+    """B scenes."""
+
+    seen: Seen
+    points: Tensor
+    """(B, N, 3) mm."""
+    distances: Tensor
+    """(B, N, T) mm."""
+    has: Tensor
+    """(B, T) bool."""
+
+
+def assembled(
+    scenes: Sequence[Simulated], conditions: Conditions, generator: torch.Generator
+) -> Batch:
+    """What the network is given of `scenes`, and what it should say."""
+    samples = [_exposed(scene, conditions, generator) for scene in scenes]
+    most = max(one.images.shape[1] for one in samples)
+    chosen = [
+        torch.randint(len(scene.points), (conditions.points,), generator=generator)
+        for scene in scenes
+    ]
+    return Batch(
+        stacked([_widened(one, most) for one in samples]),
+        torch.stack([s.points[at] for s, at in zip(scenes, chosen, strict=True)]),
+        torch.stack([s.distances[at] for s, at in zip(scenes, chosen, strict=True)]),
+        torch.stack([scene.has for scene in scenes]),
+    )
+
+
+def stacked(samples: Sequence[Seen]) -> Seen:
+    """Samples of equally many views as one batch."""
+    return Seen(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
+
+
+def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot:
+    """What a header would say of this exposure: wrong by a drawn amount.
+
+    A wrong SID carries the distance to the patient with it; the pixels keep their spacing.
+    """
+    error = torch.randn(3, generator=generator).clamp(-2.5, 2.5).tolist()
+    stretch = 1 + conditions.distance * error[2]
+    return replace(
+        shot,
+        source_to_detector=shot.source_to_detector * stretch,
+        source_to_patient=shot.source_to_detector * stretch
+        - (shot.source_to_detector - shot.source_to_patient),
+        primary_deg=shot.primary_deg + conditions.angle_deg * error[0],
+        secondary_deg=shot.secondary_deg + conditions.angle_deg * error[1],
+    )
+
+
+def _exposed(scene: Simulated, conditions: Conditions, generator: torch.Generator) -> Seen:
+    chance = torch.rand(3, generator=generator).tolist()
+    count = len(scene.shots)
+    if chance[0] < conditions.one_view:
+        chosen = [int(chance[1] * count)]
+    elif chance[0] < conditions.one_view + conditions.three_views:
+        chosen = list(range(count))
+    else:
+        chosen = [0, 1] if chance[1] < 0.75 else [int(chance[1] > 0.875), 2]
+    is_wrong = chance[2] < conditions.wrong
+    size = scene.thickness.shape[-1]
+    shots = [scene.shots[n] for n in chosen]
+    known = [told(shot, conditions, generator) if is_wrong else shot for shot in shots]
+    images, is_valid = exposed(scene.thickness[chosen], conditions.exposure, generator)
+    return seen(images, is_valid, [shot.camera(size) for shot in known])
+
+
+def _widened(sample: Seen, views: int) -> Seen:
+    """With absent views up to so many."""
+    missing = views - sample.images.shape[1]
+    if not missing:
+        return sample
+    return Seen(
+        _repeated(sample.images, missing),
+        _repeated(sample.projections, missing),
+        _repeated(sample.sources, missing),
+        torch.cat([sample.is_present, torch.zeros(1, missing, dtype=torch.bool)], dim=1),
+    )
+
+
+def _repeated(part: Tensor, missing: int) -> Tensor:
+    return torch.cat([part, part[:, :1].expand(-1, missing, *part.shape[2:])], dim=1)

@@ -1,0 +1,238 @@
+"""Training of the lifting network: one loop for two cores and for a large GPU.
+
+A run is its settings and its checkpoint: it stops at a time limit or at a signal, and goes on from
+where it was, with the same samples to come. Nothing but torch and numpy is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.models.lifting import Answer, Lifting, Shape
+from pipeline.training.batches import Batch, Conditions, assembled
+from pipeline.training.pool import load
+
+CLIP_MM = 12.0
+"""Farther from a surface, its distance is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a network is trained."""
+
+    steps: int = 4000
+    batch: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warm_up: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    average: float = 0.998
+    """Of the weights, over the steps: what is shipped and judged."""
+    seed: int = 1
+    device: str = "cpu"
+    threads: int = 2
+    conditions: Conditions = field(default_factory=Conditions)
+    checkpoint_every: int = 100
+    log_every: int = 20
+
+
+@dataclass(slots=True)
+class Run:
+    """A training under way."""
+
+    net: Lifting
+    average: Lifting
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+
+def start(shape: Shape, training: Training, checkpoint: Path) -> Run:
+    """A run from its checkpoint, or from the beginning where there is none."""
+    torch.manual_seed(training.seed)
+    net, average = Lifting(shape), Lifting(shape)
+    average.load_state_dict(net.state_dict())
+    device = torch.device(training.device)
+    for one in (net, average):
+        laid_out(one.to(device))
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
+    run = Run(net, average, optimiser)
+    if checkpoint.exists():
+        stored = torch.load(checkpoint, map_location=device, weights_only=True)
+        net.load_state_dict(stored["net"])
+        average.load_state_dict(stored["average"])
+        optimiser.load_state_dict(stored["optimiser"])
+        run.step = stored["step"]
+    return run
+
+
+def train(
+    run: Run,
+    training: Training,
+    pool: Path,
+    folder: Path,
+    *,
+    until: float,
+    told: Callable[[dict[str, float]], None] = lambda _: None,
+) -> bool:
+    """Train until the last step, or until `time.monotonic()` is `until`.
+
+    Args:
+        run: Is changed.
+        training: How.
+        pool: Scenes that `pool.fill` made; scenes that are added later take part.
+        folder: Of `checkpoint.pt` and of `curve.jsonl`, a line for every `log_every` steps.
+        until: When to stop.
+        told: Is given every such line.
+
+    Returns:
+        Whether all steps are done.
+    """
+    torch.set_num_threads(training.threads)
+    device = torch.device(training.device)
+    means: dict[str, float] = {}
+    began = time.monotonic()
+    first = run.step
+    for batch in _batches(pool, training, run.step):
+        if time.monotonic() >= until:
+            break
+        losses = _step(run, training, _on(batch, device))
+        for name, value in losses.items():
+            means[name] = means.get(name, 0.0) + value / training.log_every
+        if run.step % training.log_every == 0:
+            each = (time.monotonic() - began) / (run.step - first)
+            line = {"step": float(run.step), **means, "seconds_a_step": each}
+            _append(folder / "curve.jsonl", line)
+            told({**line, "left_s": each * (training.steps - run.step)})
+            means = {}
+        if run.step % training.checkpoint_every == 0:
+            save(run, folder / "checkpoint.pt")
+    save(run, folder / "checkpoint.pt")
+    return run.step >= training.steps
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the checkpoint, whole or not at all."""
+    partial = path.with_suffix(".part")
+    stored = {
+        "net": run.net.state_dict(),
+        "average": run.average.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "step": run.step,
+        "shape": json.dumps(asdict(run.net.shape)),
+    }
+    torch.save(stored, partial)
+    partial.replace(path)
+
+
+def laid_out(net: nn.Module) -> None:
+    """Channels last, which convolutions on a CPU are faster with."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.to(memory_format=torch.channels_last)
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
+
+
+def loss_of(answer: Answer, distances: Tensor, has: Tensor) -> dict[str, Tensor]:
+    """What is minimised, as the mean over the points of the bones that are known.
+
+    Args:
+        answer: Of the network.
+        distances: (B, N, T) mm.
+        has: (B, T) bool.
+    """
+    weight = has[:, None].to(distances.dtype).expand_as(distances)
+    total = weight.sum().clamp(min=1)
+    inside = (distances < 0).to(distances.dtype)
+    logits = answer.occupancy.clamp(-15, 15)
+    occupancy = nn.functional.binary_cross_entropy_with_logits(logits, inside, reduction="none")
+    off = (answer.distance - distances.clamp(-CLIP_MM, CLIP_MM)).abs()
+    log_error = answer.log_error.clamp(-4, 4)
+    likelihood = off * torch.exp(-log_error) + log_error
+    near = torch.exp(-distances.abs() / 3.0)
+    return {
+        "occupancy": (occupancy * weight).sum() / total,
+        "distance": (off * weight).sum() / total,
+        "likelihood": (likelihood * weight).sum() / total,
+        "near_surface": (off * weight * near).sum() / (weight * near).sum().clamp(min=1e-6),
+    }
+
+
+def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
+    for group in run.optimiser.param_groups:
+        group["lr"] = training.learning_rate * _rate(run.step / training.steps, training.warm_up)
+    device = batch.points.device.type
+    with torch.autocast(device, torch.bfloat16) if _has_bfloat16(device) else nullcontext():
+        answer = run.net(batch.seen, batch.points)
+    losses = loss_of(answer, batch.distances, batch.has)
+    total = losses["occupancy"] + 0.3 * losses["likelihood"] + 0.3 * losses["near_surface"]
+    run.optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    norm = nn.utils.clip_grad_norm_(run.net.parameters(), 1.0)
+    if torch.isfinite(norm):
+        run.optimiser.step()
+    run.step += 1
+    # an average of few steps should forget the random beginning
+    decay = min(training.average, run.step / (run.step + 10))
+    with torch.no_grad():
+        for kept, new in zip(run.average.parameters(), run.net.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
+    return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def _rate(done: float, warm_up: float) -> float:
+    """A share of the learning rate: a straight rise, then half a cosine."""
+    if done < warm_up:
+        return max(done / warm_up, 0.02)
+    rest = (done - warm_up) / (1 - warm_up)
+    return 0.01 + 0.99 * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(rest, 1.0)))))
+
+
+def _batches(pool: Path, training: Training, first: int) -> Iterator[Batch]:
+    """The batches of steps `first` and on; the next one is made while one is learned from."""
+
+    def made(step: int) -> Batch:
+        generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
+        files = sorted(pool.glob("*.npz"))
+        if not files:
+            raise FileNotFoundError(f"There are no scenes in {pool}")
+        chosen = torch.randint(len(files), (training.batch,), generator=generator)
+        scenes = [load(files[int(n)]) for n in chosen]
+        return assembled(scenes, training.conditions, generator)
+
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(made, first)
+        for step in range(first, training.steps):
+            batch = coming.result()
+            if step + 1 < training.steps:
+                coming = ahead.submit(made, step + 1)
+            yield batch
+
+
+def _on(batch: Batch, device: torch.device) -> Batch:
+    seen = type(batch.seen)(*(part.to(device) for part in batch.seen))
+    return Batch(seen, *(part.to(device) for part in batch[1:]))
+
+
+def _has_bfloat16(device: str) -> bool:
+    """Where it is emulated it is slower than float32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps({k: round(v, 6) for k, v in line.items()}) + "\n")

@@ -1,0 +1,218 @@
+"""A pool of scenes: simulated once, kept on disk, and drawn from again and again.
+
+Marching rays costs more than a step of training, so each scene is rendered from a few cameras and
+its distances are read at points; noise, soft tissue, windows and wrong angles are added anew each
+time a scene is drawn. A scene is one file, written whole or not at all, and depends on its number
+alone: a pool that was interrupted is continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.camera import camera
+from pipeline.models.framing import FIELD
+from pipeline.training.archive import Archive, Case
+from pipeline.training.posing import Pose, PoseRange, Scene, draw, posed
+from pipeline.training.rendering import bone_thickness, draw_tissue
+from pipeline.types import View, ViewName
+
+POINTS = 16_384
+"""Near the surface of each bone, and as many anywhere in the cube."""
+NEAR_MM = 4.0
+STEPS_PER_MM = 256
+FRONTAL = (ViewName.AP, ViewName.PA)
+LATERAL = (ViewName.LL, ViewName.RL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Where a simulated exposure was taken from."""
+
+    name: ViewName
+    source_to_detector: float
+    source_to_patient: float
+    primary_deg: float
+    secondary_deg: float
+    spacing: float
+    """mm at the detector."""
+    is_alone: bool
+    """The other leg is out of the way."""
+
+    def camera(self, size: int) -> View:
+        """The camera of this exposure, of `size` rows and columns."""
+        return camera(
+            self.name,
+            source_to_detector=self.source_to_detector,
+            source_to_patient=self.source_to_patient,
+            row_spacing=self.spacing,
+            column_spacing=self.spacing,
+            rows=size,
+            columns=size,
+            primary_deg=self.primary_deg,
+            secondary_deg=self.secondary_deg,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """One scene of the pool."""
+
+    thickness: Tensor
+    """(V, H, W) mm of cortical bone."""
+    shots: tuple[Shot, ...]
+    points: Tensor
+    """(N, 3) mm about the isocentre."""
+    distances: Tensor
+    """(N, T) mm."""
+    has: Tensor
+    """(T,) bool: which bones are known in this scene."""
+
+
+def draw_shots(cube_mm: float, size: int, generator: torch.Generator) -> tuple[Shot, ...]:
+    """A frontal view, a lateral one, and one from any direction, about as large as `FIELD`."""
+    u = torch.rand(12, generator=generator).tolist()
+    turns = (torch.randn(6, generator=generator).clamp(-2, 2) * 7).tolist()
+    shots = []
+    for number, names in enumerate((FRONTAL, LATERAL, FRONTAL + LATERAL)):
+        chance, distance, gap, zoom = u[4 * number : 4 * number + 4]
+        name = names[int(chance * len(names))]
+        wide = 6.0 if number == 2 else 1.0
+        sid = 900 + 900 * distance
+        sod = sid * (1 - 0.11 - 0.19 * gap)
+        shots.append(
+            Shot(
+                name=name,
+                source_to_detector=sid,
+                source_to_patient=sod,
+                primary_deg=float(np.clip(turns[2 * number] * wide, -44, 44)),
+                secondary_deg=turns[2 * number + 1],
+                spacing=cube_mm * FIELD * sid / sod / size * (0.88 + 0.24 * zoom),
+                is_alone=chance * 8 % 2 < 1,
+            )
+        )
+    return tuple(shots)
+
+
+def simulate(
+    case: Case,
+    archive: Archive,
+    *,
+    image_size: int,
+    pose: PoseRange,
+    shots: Sequence[Shot],
+    generator: torch.Generator,
+) -> tuple[Simulated, Scene, Pose]:
+    """A person's bones in a drawn pose, seen from `shots`, and where the bones are."""
+    region = archive.region
+    drawn = draw(pose, region.far_mm, generator)
+    scene = posed(archive.near(case), region.cube_mm, archive.far(case), drawn)
+    cameras = [shot.camera(image_size) for shot in shots]
+    thickness = bone_thickness(
+        scene,
+        draw_tissue(generator),
+        cameras,
+        without_other_side=[shot.is_alone for shot in shots],
+    )
+    points, distances = _points(scene, generator)
+    has = torch.tensor(case.has) | torch.tensor(case.borrowed)
+    return Simulated(thickness, tuple(shots), points, distances, has), scene, drawn
+
+
+def fill(
+    archive: Archive,
+    cases: Sequence[Case],
+    folder: Path,
+    count: int,
+    *,
+    image_size: int,
+    seed: int,
+    part: tuple[int, int] = (0, 1),
+    done: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Make `folder` hold scenes 0 to `count` of these cases, in turn.
+
+    Args:
+        archive: Of the region.
+        cases: Scene n shows the case n modulo their number.
+        folder: Is made where it does not exist.
+        count: Scenes.
+        image_size: Rows and columns.
+        seed: Of the pool.
+        part: (i, n): only every n-th scene, from the i-th, so that n processes share the work.
+        done: Told of each scene that is there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(part[0], count, part[1]):
+        path = folder / f"{number:06d}.npz"
+        if not path.exists():
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+            scene, _, _ = simulate(
+                cases[number % len(cases)],
+                archive,
+                image_size=image_size,
+                pose=PoseRange(),
+                shots=draw_shots(archive.region.cube_mm, image_size, generator),
+                generator=generator,
+            )
+            save(scene, path)
+        done(number)
+
+
+def save(scene: Simulated, path: Path) -> None:
+    """Write a scene, whole or not at all."""
+    shots = [[str(v) for v in astuple(shot)] for shot in scene.shots]
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            thickness=scene.thickness.half().numpy(),
+            shots=np.array(shots),
+            points=(scene.points * STEPS_PER_MM).round().short().numpy(),
+            distances=(scene.distances * STEPS_PER_MM).round().short().numpy(),
+            has=scene.has.numpy(),
+        )
+    partial.replace(path)
+
+
+def load(path: Path) -> Simulated:
+    """A scene that `save` wrote."""
+    with np.load(path) as stored:
+        return Simulated(
+            thickness=torch.from_numpy(stored["thickness"]).float(),
+            shots=tuple(_shot(row) for row in stored["shots"].tolist()),
+            points=torch.from_numpy(stored["points"]).float() / STEPS_PER_MM,
+            distances=torch.from_numpy(stored["distances"]).float() / STEPS_PER_MM,
+            has=torch.from_numpy(stored["has"]),
+        )
+
+
+def _shot(row: list[str]) -> Shot:
+    sid, sod, primary, secondary, spacing = (float(number) for number in row[1:6])
+    return Shot(ViewName(row[0]), sid, sod, primary, secondary, spacing, row[6] == "True")
+
+
+def _points(scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Points and the distance of each to every bone: near each surface, and anywhere."""
+    targets = scene.near[:-1]
+    size, edge = targets.shape[-1], scene.near_cube_mm
+    voxel = edge / size
+    chosen = [torch.randint(size, (POINTS, 3), generator=generator)]
+    for bone in targets:
+        close = (bone.abs() < NEAR_MM).nonzero()
+        if len(close):
+            chosen.append(close[torch.randint(len(close), (POINTS,), generator=generator)])
+    index = torch.cat(chosen)
+    moved = index + torch.rand(index.shape, generator=generator) - 0.5
+    points = ((moved + 0.5) * voxel - edge / 2).flip(-1)
+    at = (points / (edge / 2))[None, :, None, None]
+    found = torch.nn.functional.grid_sample(
+        targets[None], at, padding_mode="border", align_corners=False
+    )[0, :, :, 0, 0]
+    return points, found.T

@@ -1,0 +1,132 @@
+"""One person's bones as they might have been: turned, moved, scaled and smoothly deformed.
+
+A pose is drawn once for a scene; it takes points of the cube about the isocentre back to the
+region frame of the archive, where the signed distances are looked up. Distances are not exact
+after a deformation, but their zero is: the surface is where it belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+DISPLACEMENT_GRID = 9
+"""Control points along each edge of the far cube: 64 mm apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoseRange:
+    """How far a scene may differ from the person it is drawn from; standard deviations."""
+
+    turn_deg: float = 6.0
+    """About each axis; never beyond 15."""
+    shift_mm: float = 8.0
+    scale: float = 0.06
+    """Of each axis on its own, as a share."""
+    shear: float = 0.03
+    displacement_mm: float = 2.5
+    """Of the control points."""
+
+
+RIGID = PoseRange(scale=0.0, shear=0.0, displacement_mm=0.0)
+"""Another pose of the very same bones, for judging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where points of the scene lie in the region frame."""
+
+    region_from_scene: Tensor
+    """(4, 4) float32, affine, mm."""
+    displacement: Tensor
+    """(3, G, G, G) mm, x y z, added after the affine; over the far cube."""
+    far_cube_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Signed distances, mm, in the frame of the isocentre; axes (Z, Y, X)."""
+
+    near: Tensor
+    """(T + 1, N, N, N): each target bone, and all other bones together, within the cube."""
+    near_cube_mm: float
+    far: Tensor
+    """(M, M, M): all bones together."""
+    far_cube_mm: float
+
+
+def draw(pose: PoseRange, far_cube_mm: float, generator: torch.Generator) -> Pose:
+    """A pose; the same generator gives the same one."""
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator).clamp(-2.5, 2.5)
+
+    turn = torch.deg2rad((normal(3) * pose.turn_deg).clamp(-15, 15))
+    stretch = torch.diag(1 + normal(3) * pose.scale) + normal(3, 3).triu(1) * pose.shear
+    scene_from_region = torch.eye(4)
+    scene_from_region[:3, :3] = _rotation(turn) @ stretch
+    scene_from_region[:3, 3] = normal(3) * pose.shift_mm
+    size = DISPLACEMENT_GRID
+    displacement = normal(3, size, size, size) * pose.displacement_mm
+    return Pose(torch.linalg.inv(scene_from_region), displacement, far_cube_mm)
+
+
+def posed(near: Tensor, near_cube_mm: float, far: Tensor, pose: Pose) -> Scene:
+    """The bones of a case, taken into `pose`.
+
+    Args:
+        near: (T + 1, N, N, N) mm, in the region frame.
+        near_cube_mm: Its edge.
+        far: (M, M, M) mm, in the region frame.
+        pose: Its `far_cube_mm` is the edge of `far`.
+    """
+    size, wide = pose.far_cube_mm, far[None]
+    points = _centres(near.shape[-1], near_cube_mm, near.device)
+    back = _in_region(points, pose)
+    inside = _sampled(near, back, near_cube_mm)
+    # what a turn brings in from outside the archive's cube is only known coarsely
+    outside = (back.abs().amax(dim=-1) > near_cube_mm / 2).expand_as(inside)
+    coarse = _sampled(wide, back, size).expand_as(inside).clone()
+    coarse[:-1] = torch.maximum(coarse[:-1], inside[:-1])
+    near_posed = torch.where(outside, coarse, inside)
+    far_points = _centres(far.shape[-1], size, far.device)
+    far_posed = _sampled(wide, _in_region(far_points, pose), size)[0]
+    return Scene(near_posed, near_cube_mm, far_posed, size)
+
+
+def _in_region(points: Tensor, pose: Pose) -> Tensor:
+    affine = pose.region_from_scene.to(points.device)
+    moved = points @ affine[:3, :3].T + affine[:3, 3]
+    at = points / (pose.far_cube_mm / 2)
+    smooth = grid_sample(
+        pose.displacement[None].to(points.device),
+        at[None],
+        padding_mode="border",
+        align_corners=True,
+    )[0]
+    return moved + smooth.permute(1, 2, 3, 0)
+
+
+def _sampled(field: Tensor, points: Tensor, cube_mm: float) -> Tensor:
+    """(C, Z, Y, X) of a field (C, N, N, N) at points (Z, Y, X, 3)."""
+    at = (points / (cube_mm / 2))[None]
+    found: Tensor = grid_sample(field[None], at, padding_mode="border", align_corners=False)
+    return found[0]
+
+
+def _centres(size: int, cube_mm: float, device: torch.device) -> Tensor:
+    """(N, N, N, 3): x, y, z of the voxel centres of a cube about the origin, mm."""
+    along = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * cube_mm
+    z, y, x = torch.meshgrid(along, along, along, indexing="ij")
+    return torch.stack([x, y, z], dim=-1)
+
+
+def _rotation(turn: Tensor) -> Tensor:
+    """(3, 3) about x, then y, then z, by angles in radians."""
+    x, y, z = turn.tolist()
+    generators = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    rotation: Tensor = torch.linalg.matrix_exp(generators)
+    return rotation

@@ -1,0 +1,108 @@
+"""What the bones of a scene leave on a detector: thickness of cortical bone along each ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from pipeline.simulate import project
+from pipeline.training.posing import Scene
+from pipeline.types import View
+
+
+@dataclass(frozen=True, slots=True)
+class Tissue:
+    """How dense the bones of one scene are."""
+
+    cortex_mm: float
+    spongy: float
+    """Density within the cortex, as a share of that of cortical bone."""
+    knots: Tensor
+    """(5, 5, 5) factors of the cortex over the cube."""
+
+
+def draw_tissue(generator: torch.Generator) -> Tissue:
+    """A young or an old skeleton; the same generator gives the same one."""
+    u = torch.rand(3, generator=generator)
+    knots = torch.exp(0.35 * torch.randn(5, 5, 5, generator=generator))
+    return Tissue(0.8 + 2.4 * float(u[0]), 0.12 + 0.33 * float(u[1]), knots)
+
+
+def bone_thickness(
+    scene: Scene, tissue: Tissue, views: list[View], *, without_other_side: list[bool]
+) -> Tensor:
+    """(V, H, W): mm of cortical bone that each ray passes.
+
+    Args:
+        scene: The bones.
+        tissue: Their density.
+        views: The cameras.
+        without_other_side: For each view, whether the leg beyond the midline is out of the way.
+    """
+    near = _density(scene.near.amin(dim=0), tissue, scene.near_cube_mm)
+    near_index = _index(scene.near_cube_mm, near.shape[-1])
+    far_index = _index(scene.far_cube_mm, scene.far.shape[-1])
+    far = {
+        alone: _far_density(scene, tissue, alone=alone) for alone in sorted(set(without_other_side))
+    }
+    images = []
+    for view, alone in zip(views, without_other_side, strict=True):
+        fine = project(near, near_index, view, step=2.2)
+        coarse = project(far[alone], far_index, _halved(view), step=4.0)
+        wide = interpolate(coarse[None, None], size=fine.shape, mode="bilinear")[0, 0]
+        images.append(fine + wide)
+    return torch.stack(images)
+
+
+def _far_density(scene: Scene, tissue: Tissue, *, alone: bool) -> Tensor:
+    """Density outside the near cube, which is drawn finely on its own."""
+    edge, size = scene.far_cube_mm, scene.far.shape[-1]
+    along = ((torch.arange(size, device=scene.far.device) + 0.5) / size - 0.5) * edge
+    density = _density(scene.far, tissue, edge)
+    within = along.abs() < scene.near_cube_mm / 2
+    density[within[:, None, None] & within[None, :, None] & within[None, None, :]] = 0
+    if alone:
+        # region frames are right-sided: the other side lies towards +x
+        density[:, :, along > scene.near_cube_mm / 2] = 0
+    return density
+
+
+def _density(distance: Tensor, tissue: Tissue, cube_mm: float) -> Tensor:
+    """Share of cortical bone in each voxel: a shell over a softer core, blurred by the voxel."""
+    voxel = cube_mm / distance.shape[-1]
+    factor = interpolate(
+        tissue.knots[None, None].to(distance.device),
+        size=distance.shape,
+        mode="trilinear",
+        align_corners=True,
+    )[0, 0]
+    inside = (0.5 - distance / voxel).clamp(0, 1)
+    core = (0.5 - (distance + tissue.cortex_mm * factor) / voxel).clamp(0, 1)
+    return inside - core * (1 - tissue.spongy)
+
+
+def _index(cube_mm: float, size: int) -> Tensor:
+    """(4, 4) voxel centre (k, j, i, 1) to mm."""
+    voxel = cube_mm / size
+    affine = np.eye(4)
+    affine[:3, :3] = np.fliplr(np.eye(3)) * voxel
+    affine[:3, 3] = -voxel * (size - 1) / 2
+    return torch.from_numpy(affine)
+
+
+def _halved(view: View) -> View:
+    """The same detector with pixels of twice the edge."""
+    double = np.diag([2.0, 2.0, 1.0, 1.0])
+    double[:2, 3] = 0.5
+    return View(
+        view.name,
+        view.source,
+        view.patient_from_detector,
+        view.detector_from_index @ double,
+        view.rows // 2,
+        view.columns // 2,
+    )
