@@ -66,9 +66,11 @@ def test_a_capture_fills_the_screen_of_ohif(
 ) -> None:
     ds = captures.written[kind]
     drawn = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns, 3)
-    ohif.open_study(page, origin, captures.study_instance_uid, captures.series)
-    ohif.open_series(page, int(ds.SeriesNumber), len(drawn))
     picture = pictures / f"ohif-{kind}.png"
+
+    def opened() -> None:
+        ohif.open_study(page, origin, captures.study_instance_uid, captures.series)
+        ohif.open_series(page, int(ds.SeriesNumber), len(drawn))
 
     def law() -> None:
         screen = page.screenshot(picture)
@@ -76,7 +78,7 @@ def test_a_capture_fills_the_screen_of_ohif(
         assert len(shown) == 1
         assert _likeness(shown[0].crop(screen), drawn[0]) > 0.9
 
-    page.settles(law, ohif.SECONDS)
+    ohif.holds(page, opened, law)
 
 
 def _likeness(shown: Pixels, drawn: Pixels) -> float:

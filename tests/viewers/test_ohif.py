@@ -73,8 +73,9 @@ def _stored(grid: str, orthanc: Orthanc, folder: Path) -> Study:
 def test_the_bone_is_where_geometry_says_in_all_three_planes(
     page: Page, origin: str, study: Study, pictures: Path
 ) -> None:
-    ohif.open_study(page, origin, study.study_instance_uid, study.series, layout="mpr")
-    ohif.double_click(page, study.segmentation)
+    def opened() -> None:
+        ohif.open_study(page, origin, study.study_instance_uid, study.series, layout="mpr")
+        ohif.double_click(page, study.segmentation)
 
     def law() -> None:
         screen = ohif.still(page, pictures / f"ohif-mpr-{study.name}.png", wanted=3)
@@ -86,19 +87,21 @@ def test_the_bone_is_where_geometry_says_in_all_three_planes(
         _reaches(shown["mpr-coronal"], screen, "LH")
         _reaches(shown["mpr-sagittal"], screen, "AH")
 
-    page.settles(law, ohif.SECONDS)
+    ohif.holds(page, opened, law)
 
 
 @pytest.mark.parametrize("study", ["slices from foot to head", "mirrored grid"], indirect=True)
 def test_the_bone_lies_on_the_slice_that_a_radiologist_opens(
     page: Page, origin: str, study: Study, pictures: Path
 ) -> None:
-    ohif.open_study(page, origin, study.study_instance_uid, study.series)
     picture = pictures / f"ohif-slice-{study.name}.png"
-    ohif.open_series(page, study.volume, SHAPE[0])
-    ohif.double_click(page, study.segmentation)
-    ohif.still(page, picture, wanted=1)
-    ohif.jump(page, SHAPE[0] // 2)
+
+    def opened() -> None:
+        ohif.open_study(page, origin, study.study_instance_uid, study.series)
+        ohif.open_series(page, study.volume, SHAPE[0])
+        ohif.double_click(page, study.segmentation)
+        ohif.still(page, picture, wanted=1)
+        ohif.jump(page, SHAPE[0] // 2)
 
     def law() -> None:
         screen = ohif.still(page, picture, wanted=1)
@@ -106,7 +109,7 @@ def test_the_bone_lies_on_the_slice_that_a_radiologist_opens(
         _holds_the_bone(viewport, screen)
         _reaches(viewport, screen, "LA")
 
-    page.settles(law, ohif.SECONDS)
+    ohif.holds(page, opened, law)
 
 
 def _holds_the_bone(viewport: Viewport, screen: Pixels) -> None:
