@@ -40,11 +40,17 @@ def dice(a: ArrayLike, b: ArrayLike) -> float:
 
 def surface_distance(a: Mesh, b: Mesh, *, samples: int = SAMPLES) -> SurfaceDistance:
     """The distance of two surfaces, sampled evenly by area at `samples` points on each."""
-    there = _distances(_sampled(a, samples)[0], b, samples)
-    back = _distances(_sampled(b, samples)[0], a, samples)
+    there = one_way_distances(a, b, samples=samples)[1]
+    back = one_way_distances(b, a, samples=samples)[1]
     both = np.concatenate([there, back])
     hd95 = max(float(np.percentile(there, 95)), float(np.percentile(back, 95)))
     return SurfaceDistance(assd=float(both.mean()), hd95=hd95)
+
+
+def one_way_distances(a: Mesh, b: Mesh, *, samples: int = SAMPLES) -> tuple[Float, Float]:
+    """Points (samples, 3) drawn evenly from `a`, and how far each is from `b`, mm."""
+    points = _sampled(a, samples)[0]
+    return points, _distances(points, b, samples)
 
 
 @dataclass(frozen=True, slots=True)

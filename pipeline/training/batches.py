@@ -73,6 +73,22 @@ def stacked(samples: Sequence[Seen]) -> Seen:
     return Seen(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
 
 
+def seen_of(
+    scene: Simulated,
+    chosen: Sequence[int],
+    conditions: Conditions,
+    *,
+    is_wrong: bool,
+    generator: torch.Generator,
+) -> Seen:
+    """These shots of a scene as the network is given them: one sample."""
+    size = scene.thickness.shape[-1]
+    shots = [scene.shots[n] for n in chosen]
+    known = [told(shot, conditions, generator) if is_wrong else shot for shot in shots]
+    images, is_valid = exposed(scene.thickness[list(chosen)], conditions.exposure, generator)
+    return seen(images, is_valid, [shot.camera(size) for shot in known])
+
+
 def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot:
     """What a header would say of this exposure: wrong by a drawn amount.
 
@@ -100,11 +116,7 @@ def _exposed(scene: Simulated, conditions: Conditions, generator: torch.Generato
     else:
         chosen = [0, 1] if chance[1] < 0.75 else [int(chance[1] > 0.875), 2]
     is_wrong = chance[2] < conditions.wrong
-    size = scene.thickness.shape[-1]
-    shots = [scene.shots[n] for n in chosen]
-    known = [told(shot, conditions, generator) if is_wrong else shot for shot in shots]
-    images, is_valid = exposed(scene.thickness[chosen], conditions.exposure, generator)
-    return seen(images, is_valid, [shot.camera(size) for shot in known])
+    return seen_of(scene, chosen, conditions, is_wrong=is_wrong, generator=generator)
 
 
 def _widened(sample: Seen, views: int) -> Seen:

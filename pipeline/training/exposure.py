@@ -103,7 +103,8 @@ def _soft_tissue(size: torch.Size, exposure: Exposure, generator: torch.Generato
     chord = chord * (1 + 0.4 * (u[2] - 0.5) * row)
     lumps = _smooth_noise(size, 5, generator) + 0.5 * _smooth_noise(size, 13, generator)
     deep = exposure.soft_mm * (0.3 + 0.7 * u[3]) * (1 + exposure.lumps * u[4] * lumps)
-    return (chord * deep).clamp(min=0)
+    thickness: Tensor = (chord * deep).clamp(min=0)
+    return thickness
 
 
 def _smooth_noise(size: torch.Size, knots: int, generator: torch.Generator) -> Tensor:

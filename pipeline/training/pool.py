@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.camera import camera
 from pipeline.models.framing import FIELD
 from pipeline.training.archive import Archive, Case
-from pipeline.training.posing import Pose, PoseRange, Scene, draw, posed
+from pipeline.training.posing import Pose, PoseRange, Scene, draw, posed, without_neighbours
 from pipeline.training.rendering import bone_thickness, draw_tissue
 from pipeline.types import View, ViewName
 
@@ -108,6 +108,7 @@ def simulate(
     pose: PoseRange,
     shots: Sequence[Shot],
     generator: torch.Generator,
+    targets_only: bool = False,
 ) -> tuple[Simulated, Scene, Pose]:
     """A person's bones in a drawn pose, seen from `shots`, and where the bones are."""
     region = archive.region
@@ -115,7 +116,7 @@ def simulate(
     scene = posed(archive.near(case), region.cube_mm, archive.far(case), drawn)
     cameras = [shot.camera(image_size) for shot in shots]
     thickness = bone_thickness(
-        scene,
+        without_neighbours(scene) if targets_only else scene,
         draw_tissue(generator),
         cameras,
         without_other_side=[shot.is_alone for shot in shots],
@@ -134,7 +135,7 @@ def fill(
     image_size: int,
     seed: int,
     part: tuple[int, int] = (0, 1),
-    done: Callable[[int], None] = lambda _: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Make `folder` hold scenes 0 to `count` of these cases, in turn.
 
@@ -146,10 +147,12 @@ def fill(
         image_size: Rows and columns.
         seed: Of the pool.
         part: (i, n): only every n-th scene, from the i-th, so that n processes share the work.
-        done: Told of each scene that is there.
+        is_over: Asked before each scene: True stops.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(part[0], count, part[1]):
+        if is_over():
+            return
         path = folder / f"{number:06d}.npz"
         if not path.exists():
             generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
@@ -162,7 +165,6 @@ def fill(
                 generator=generator,
             )
             save(scene, path)
-        done(number)
 
 
 def save(scene: Simulated, path: Path) -> None:

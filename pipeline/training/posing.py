@@ -7,7 +7,7 @@ after a deformation, but their zero is: the surface is where it belongs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -95,6 +95,13 @@ def posed(near: Tensor, near_cube_mm: float, far: Tensor, pose: Pose) -> Scene:
     far_points = _centres(far.shape[-1], size, far.device)
     far_posed = _sampled(wide, _in_region(far_points, pose), size)[0]
     return Scene(near_posed, near_cube_mm, far_posed, size)
+
+
+def without_neighbours(scene: Scene) -> Scene:
+    """The target bones alone, as far as the cube reaches."""
+    nothing = torch.full_like(scene.far, scene.far_cube_mm)
+    near = torch.cat([scene.near[:-1], torch.full_like(scene.near[-1:], scene.near_cube_mm)])
+    return replace(scene, near=near, far=nothing)
 
 
 def _in_region(points: Tensor, pose: Pose) -> Tensor:

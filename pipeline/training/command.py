@@ -1,0 +1,153 @@
+"""`train` of a run file; what it says goes through `say`, a line at a time.
+
+    python -m pipeline.training.command run.toml
+
+is `osteon train` on a machine that has nothing but torch and numpy. `evaluating` needs more.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from pipeline.models.lifting import Lifting, Shape
+from pipeline.training import archive as archives
+from pipeline.training.archive import Archive, Case
+from pipeline.training.loop import save, start
+from pipeline.training.loop import train as train_run
+from pipeline.training.pool import fill
+from pipeline.training.settings import RunFault, RunSettings, read
+
+Say = Callable[[str], None]
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def train(path: Path, say: Say = print) -> bool:
+    """Simulate what is missing of the pool, and train on from the checkpoint.
+
+    Returns:
+        Whether all steps are done; a run that reached its time limit is continued by another
+        call.
+
+    Raises:
+        RunFault: the run file or its archive cannot be used.
+    """
+    began = time.monotonic()
+    settings = read(path)
+    archive = archive_of(settings)
+    until = began + 60 * settings.limit_minutes if settings.limit_minutes else float("inf")
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    cases = learned_from(archive, settings)
+    say(
+        f"{archive.region.name}: {len(cases)} legs of {len({c.person for c in cases})} people"
+        f" to learn from, {settings.pool.scenes} scenes"
+    )
+    _simulate(settings, cases, say, until)
+    run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
+    said = [0.0]
+
+    def tell(line: dict[str, float]) -> None:
+        if time.monotonic() - said[0] > SECONDS_BETWEEN_LINES:
+            said[0] = time.monotonic()
+            say(
+                f"step {line['step']:.0f} of {settings.training.steps}: near the surface"
+                f" {line['near_surface']:.2f} mm off, {line['left_s'] / 60:.0f} minutes left"
+            )
+
+    is_done = train_run(
+        run, settings.training, settings.folder / "pool", settings.folder, until=until, told=tell
+    )
+    save(run, settings.folder / "checkpoint.pt")
+    say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
+    return is_done
+
+
+def trained(archive: Archive, settings: RunSettings) -> tuple[Lifting, int]:
+    """The averaged network of the run's checkpoint, and how many steps it took.
+
+    Raises:
+        RunFault: there is no checkpoint.
+    """
+    checkpoint = settings.folder / "checkpoint.pt"
+    if not checkpoint.exists():
+        raise RunFault(f"There is no {checkpoint}: train first")
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    net = Lifting(shape_of(archive, settings))
+    net.load_state_dict(stored["average"])
+    return net.eval(), int(stored["step"])
+
+
+def shape_of(archive: Archive, settings: RunSettings) -> Shape:
+    """The network that the run trains."""
+    network = settings.network
+    return Shape(
+        bones=archive.region.targets,
+        cube_mm=archive.region.cube_mm,
+        image_size=network.image_size,
+        grid_size=network.grid_size,
+        planar=network.planar,
+        spatial=network.spatial,
+        hidden=network.hidden,
+    )
+
+
+def learned_from(archive: Archive, settings: RunSettings) -> tuple[Case, ...]:
+    """The cases that are not judged in the run's fold."""
+    return archive.cases if settings.fold is None else archive.trained_in(settings.fold)
+
+
+def archive_of(settings: RunSettings) -> Archive:
+    """The archive that the run learns from.
+
+    Raises:
+        RunFault: there is none.
+    """
+    if not settings.archive.exists():
+        raise RunFault(f"There is no archive {settings.archive}: make it with prepare")
+    return archives.load(settings.archive)
+
+
+def _simulate(settings: RunSettings, cases: Sequence[Case], say: Say, until: float) -> None:
+    """The pool, by as many processes as the training has threads."""
+    folder = settings.folder / "pool"
+    missing = settings.pool.scenes - len(list(folder.glob("*.npz")))
+    if missing <= 0:
+        return
+    say(f"simulating {missing} scenes")
+    count = settings.training.threads
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as workers:
+        parts = [
+            workers.submit(_part, settings, tuple(cases), (number, count), until)
+            for number in range(count)
+        ]
+        for part in as_completed(parts):
+            part.result()
+
+
+def _part(
+    settings: RunSettings, cases: tuple[Case, ...], part: tuple[int, int], until: float
+) -> None:
+    torch.set_num_threads(1)
+    fill(
+        archives.load(settings.archive),
+        cases,
+        settings.folder / "pool",
+        settings.pool.scenes,
+        image_size=settings.network.image_size,
+        seed=settings.pool.seed,
+        part=part,
+        is_over=lambda: time.monotonic() >= until,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        train(Path(sys.argv[1]))
+    except RunFault as fault:
+        sys.exit(str(fault))

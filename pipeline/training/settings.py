@@ -1,0 +1,118 @@
+"""One TOML a run: what is learned, from what, how long. Unknown keys and wrong types are faults."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from pipeline.training.loop import Training
+
+
+class RunFault(ValueError):
+    """A run file says something that cannot be followed; the message names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The scenes that are simulated before the training."""
+
+    scenes: int = 600
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The size of the network."""
+
+    image_size: int = 256
+    grid_size: int = 32
+    planar: tuple[int, ...] = (32, 48, 64, 96, 128)
+    spatial: tuple[int, ...] = (24, 48, 96)
+    hidden: int = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How often each case is judged, and the seed of its poses."""
+
+    repeats: int = 1
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """A run."""
+
+    archive: Path
+    """What `python -m pipeline.training.prepare` wrote."""
+    folder: Path
+    """Of the pool, the checkpoint, the curve and the tables."""
+    fold: int | None = 0
+    """The people of this fold are judged and never learned from; none: all are learned from."""
+    limit_minutes: float | None = None
+    """Of one call; the next goes on."""
+    pool: Pool = field(default_factory=Pool)
+    network: Network = field(default_factory=Network)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+def read(path: Path) -> RunSettings:
+    """The run that the file describes; paths in it are relative to the file.
+
+    Raises:
+        RunFault: naming the key, or the place of a syntax error.
+    """
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise RunFault(f"{path}: {fault}") from None
+    for key in ("archive", "folder"):
+        if isinstance(told.get(key), str):
+            told[key] = str(path.parent / told[key])
+    made: RunSettings = _made(RunSettings, told, "")
+    return made
+
+
+def _made(kind: Any, told: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    known = {one.name: one for one in fields(kind)}
+    for key in told:
+        if key not in known:
+            raise RunFault(f"Unknown key {where}{key}; known are {', '.join(known)}")
+    for name, one in known.items():
+        if name not in told and one.default is MISSING and one.default_factory is MISSING:
+            raise RunFault(f"The key {where}{name} is missing")
+    return kind(**{key: _value(hints[key], value, where + key) for key, value in told.items()})
+
+
+def _value(hint: Any, value: Any, key: str) -> Any:
+    if is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise RunFault(f"{key} must be a table")
+        return _made(hint, value, f"{key}.")
+    if get_origin(hint) in (Union, UnionType):
+        # TOML has no null: "none" stands for it
+        if value == "none":
+            return None
+        hint = get_args(hint)[0]
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise RunFault(f"{key} must be a list")
+        return tuple(_value(get_args(hint)[0], one, key) for one in value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise RunFault(f"{key} must be {_words(hint)}, not {value!r}")
+    return value
+
+
+def _words(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))
