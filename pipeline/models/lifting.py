@@ -176,7 +176,7 @@ def _ray_channels(seen: Seen, size: Sequence[int]) -> Tensor:
 
 
 def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
-    """(B, N, 3 * C + 1): mean, deviation, maximum over the views that see a point, and how many.
+    """(B, N, 3 * C + 1): mean, deviation, maximum over the views that see a point; their share.
 
     Args:
         planes: (B, V, C, h, w).
@@ -202,7 +202,7 @@ def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
     deviation = ((values - mean[:, None]) ** 2 * weight).sum(dim=1) / count.clamp(min=1)
     largest = values.masked_fill(~is_seen[..., None], -torch.inf).amax(dim=1)
     largest = torch.where(count > 0, largest, torch.zeros_like(largest))
-    share = count / seen.is_present.shape[1]
+    share = count / seen.is_present.sum(dim=1).clamp(min=1)[:, None, None]
     return torch.cat([mean, (deviation + 1e-6).sqrt(), largest, share], dim=-1)
 
 
