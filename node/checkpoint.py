@@ -58,6 +58,30 @@ class Checkpoint(threading.Event):
         return self._is_open
 
 
+class Turnstile(threading.Event):
+    """An event that is passed when there is news, instead of every millisecond.
+
+    An acceptor's own thread looks a thousand times a second for what its reactor has brought it.
+    Here it is told, and looks by itself only now and then, for what nobody tells: time-outs.
+    """
+
+    def __init__(self) -> None:
+        """Open, and no news."""
+        super().__init__()
+        self.set()
+        self._news = threading.Event()
+
+    def tell(self) -> None:
+        """Whoever waits goes on now."""
+        self._news.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until there is news, or it is time to look, and nobody holds the thread here."""
+        self._news.wait(LOOK_AGAIN_S)
+        self._news.clear()
+        return super().wait(timeout)
+
+
 def keep_answers(assoc: Association) -> None:
     """From now on, no answer to a request over `assoc` is lost to its own thread."""
     before = assoc._reactor_checkpoint

@@ -16,9 +16,10 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from node import admission, receiver, wire
+from node import admission, receiver
 from node.delivery import verdict
 from node.header import MismatchedHeaderError, UnreadableHeaderError
+from node.inlet import LONGEST_PDU_BYTES
 from node.kinds import SENT_TRANSFER_SYNTAXES, WRITTEN
 from node.sections import Completeness, Destination, Peer, Receiver, Retries
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
@@ -102,7 +103,7 @@ the default ones, but for C-GET, where this node proposes to be the provider of 
 
 As an acceptor, this node takes {receiver_default("maximum_associations")} associations at a time
 and PDUs of at most {receiver_default("maximum_pdu_bytes")} bytes, both by setting.
-A PDU that says to be longer than {wire.LONGEST_PDU_BYTES} bytes closes the connection before memory
+A PDU that says to be longer than {LONGEST_PDU_BYTES} bytes closes the connection before memory
 is taken for it. As a requestor, it sends all that is due at a destination over one association.
 
 The implementation class UID of the network part is {ae.implementation_class_uid} (pynetdicom).

@@ -34,7 +34,7 @@ from node.header import (
 from node.news import once_every
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
-from node.wire import serve, unfinished
+from node.wire import arrived, serve, unfinished
 from storage import database, files, ledger, queries
 from storage.errors import StorageError
 from storage.records import Instance, Json
@@ -152,7 +152,8 @@ def _on_store(event: Event, door: Door) -> int | Dataset:
     arrival = _arrival(event, door.clock())
     bound = log.bind(sop_instance_uid=arrival.sop_instance_uid, ae=arrival.calling_ae_title)
     try:
-        return _keep(arrival, door, _association(event))
+        digest = arrived(event.assoc, arrival.path)
+        return _keep(arrival, digest, door, _association(event))
     except StorageError as fault:
         bound.error("instance_not_kept", reason=str(fault))
         return _answer(OUT_OF_RESOURCES, str(fault))
@@ -189,13 +190,15 @@ def _association(event: Event) -> str:
     return f"{id(event.assoc):x}"
 
 
-def _keep(arrival: Arrival, door: Door, association: str) -> int | Dataset:
+def _keep(
+    arrival: Arrival, digest: files.Digest | None, door: Door, association: str
+) -> int | Dataset:
     try:
         header = read_header(arrival.path)
         require_match(header, arrival.sop_class_uid, arrival.sop_instance_uid)
     except UnreadableHeaderError as fault:
         return _refuse(arrival, door, arrival.path, fault.status, str(fault))
-    written = files.adopt(door.instances, arrival.path)
+    written = files.adopt(door.instances, arrival.path, digest)
     node = door.settings.node.name
     with database.begin(door.engine) as conn:
         receipt = ledger.receive(conn, node, _instance(arrival, header, written))

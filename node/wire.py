@@ -1,42 +1,57 @@
-"""The connections of the receiver: a PDU is read at once, whole, in time, and none too long.
+"""The connections of the receiver: what comes is read at once, whole, in time, and none too long.
 
 pynetdicom reads 4,096 bytes at a time, which is a third of the time of a large instance, believes
-whatever length a peer writes into a PDU, waits for ever for the rest of it, and sleeps for a
-millisecond wherever the next PDU is not there yet, which is another third. All four are answered
-by its socket, replaced here (private API of pynetdicom 3; `tests/unit/test_wire.py` fails if it
-moves).
+whatever length a peer writes into a PDU, waits for ever for the rest of it, sleeps for a
+millisecond wherever the next PDU is not there yet, which is another third, and copies each
+fragment some five times. All five are answered by its socket and its reactor, replaced here
+(private API of pynetdicom 3; `tests/unit/test_wire.py` fails if it moves).
 """
 
 from __future__ import annotations
 
-import errno
-import select
 import socket
 import threading
-import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.transport import (
     AssociationSocket,
     RequestHandler,
     ThreadedAssociationServer,
 )
 
-if TYPE_CHECKING:
-    from pynetdicom.events import EventHandlerType
+from node import arriving
+from node.arriving import (
+    Arriving,
+    MalformedPduError,
+    PeerGoneError,
+    last_fragment,
+    take_pdu,
+)
+from node.checkpoint import Turnstile
+from node.inlet import Inlet
+from storage.files import Digest
 
-WAIT_S: Final = 0.001
-LONGEST_PDU_BYTES: Final = 8 * 1024 * 1024
-"""Twice the largest `maximum_pdu_bytes` that may be set; an A-ASSOCIATE-RQ has no agreed limit."""
+if TYPE_CHECKING:
+    from pynetdicom.events import Event, EventHandlerType
+    from pynetdicom.pdu_primitives import _PDUPrimitiveType
+
+WAIT_S: Final = 0.05
+"""Between two looks for what nobody tells: time-outs."""
 
 
 class PromptSocket(AssociationSocket):
     """Waits for data, for as long as pynetdicom would sleep, instead of looking after a sleep."""
+
+    inlet: Inlet
 
     @property
     def ready(self) -> bool:
@@ -44,8 +59,94 @@ class PromptSocket(AssociationSocket):
         if self.socket is not None and self._is_connected:
             # A connection that is gone is told by the look that follows.
             with suppress(OSError, ValueError):
-                select.select([self.socket], [], [], WAIT_S)
+                if self.inlet.is_ready(WAIT_S):
+                    return True
         return super().ready
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """The next bytes, as many, or fewer where the peer is gone."""
+        return self.inlet.take(nr_bytes)
+
+
+class PromptReactor(DULServiceProvider):
+    """Takes the fragments of a data set itself, and leaves all else to pynetdicom."""
+
+    inlet: Inlet
+    news: Callable[[], None]
+    """Tells the association's thread to look what there is."""
+    arrivals: dict[Path, Arriving]
+    """Data sets that are arriving, or have arrived and were not asked for yet."""
+
+    def run(self) -> None:
+        """The thread's own; at its end the association learns of it."""
+        try:
+            super().run()
+        finally:
+            self.news()
+            self.inlet.close()
+
+    def send_pdu(self, primitive: _PDUPrimitiveType) -> None:
+        """The primitive is on its way at once."""
+        super().send_pdu(primitive)
+        self.inlet.ring()
+
+    def kill_dul(self) -> None:
+        """The thread ends at once."""
+        super().kill_dul()
+        self.inlet.ring()
+
+    def stop_dul(self) -> bool:
+        """As pynetdicom's, without a wait."""
+        self.inlet.ring()
+        return super().stop_dul()
+
+    def _read_pdu_data(self) -> None:
+        message = self.assoc.dimse.message
+        if message is None or message._data_set_file is None or not self._has_p_data():
+            super()._read_pdu_data()
+            return
+        try:
+            self._take_data_set(message)
+        except MalformedPduError:
+            self.event_queue.put("Evt19")
+        except (PeerGoneError, OSError):
+            self.event_queue.put("Evt17")
+
+    def _take_data_set(self, message: DIMSEMessage) -> None:
+        """Until its end, or until there is something else to do."""
+        file, path, context_id = message._data_set_file, message._data_set_path, message.context_id
+        assert file is not None  # noqa: S101 - a data set is due, and goes into a file
+        assert isinstance(path, Path)  # noqa: S101 - of that file
+        assert context_id is not None  # noqa: S101 - of the command before
+        if path not in self.arrivals:
+            file.file.flush()
+            self.arrivals[path] = Arriving(file.file.fileno(), path)
+        write = self.arrivals[path].write
+        while not take_pdu(self.inlet, context_id, write):
+            if not self._goes_on():
+                return
+        end = P_DATA_TF()
+        end.decode(last_fragment(context_id))
+        self._recv_pdu.put(end)
+        self.state_machine.do_action("Evt10")
+
+    def _goes_on(self) -> bool:
+        """True if nothing but the next fragment is due."""
+        self._idle_timer.restart()
+        return (
+            not self._kill_thread
+            and self.to_provider_queue.empty()
+            and self.inlet.is_ready(WAIT_S)
+            and self._has_p_data()
+        )
+
+    def _has_p_data(self) -> bool:
+        """True if a P-DATA-TF begins, and may in this state."""
+        if self.state_machine.current_state != "Sta6":
+            return False
+        with suppress(OSError):  # told by whoever reads next
+            return self.inlet.peek() == arriving.P_DATA_TF
+        return False
 
 
 class OneAssociation(RequestHandler):
@@ -53,14 +154,26 @@ class OneAssociation(RequestHandler):
 
     def _create_association(self) -> Association:
         assoc = super()._create_association()
-        connection, own = self.request, assoc.dul.socket
+        connection, own, reactor = self.request, assoc.dul.socket, assoc.dul
         assert isinstance(connection, socket.socket)  # noqa: S101 - a TCP server
         assert own is not None  # noqa: S101 - made for this connection by super()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        own.__class__ = PromptSocket
-        assoc.dul._run_loop_delay = 0
-        own.recv = partial(receive, connection, within_s=assoc.network_timeout)  # type: ignore[method-assign] # no seam for it
+        own.__class__, reactor.__class__ = PromptSocket, PromptReactor
+        assert isinstance(own, PromptSocket)  # noqa: S101 - just made so
+        assert isinstance(reactor, PromptReactor)  # noqa: S101 - just made so
+        own.inlet = reactor.inlet = Inlet(connection, assoc.network_timeout)
+        reactor.arrivals = {}
+        reactor._run_loop_delay = 0
+        assoc._reactor_checkpoint = turnstile = Turnstile()
+        reactor.news = turnstile.tell
+        assoc.bind(evt.EVT_FSM_TRANSITION, _tell)
         return assoc
+
+
+def _tell(event: Event) -> None:
+    reactor = event.assoc.dul
+    assert isinstance(reactor, PromptReactor)  # noqa: S101 - bound to one of ours
+    reactor.news()
 
 
 def serve(
@@ -89,32 +202,13 @@ def unfinished(assoc: Association) -> Path | None:
     return path if isinstance(path, Path) else None
 
 
-def receive(
-    connection: socket.socket, nr_bytes: int, *, within_s: float | None = None
-) -> bytearray:
-    """The next `nr_bytes`, or fewer where the peer is gone.
-
-    Args:
-        connection: Something has come, or is about to.
-        nr_bytes: Of a header, or of a body as the header told it.
-        within_s: For all of them; a trickle does not count as progress. None waits for ever.
+def arrived(assoc: Association, path: Path) -> Digest | None:
+    """The digest of a data set that arrived over `assoc`; None if it was not taken on the way.
 
     Raises:
-        OSError: more than any PDU may have; nothing was allocated for it.
-        TimeoutError: they did not all come in time.
+        StorageError: the disk failed, and the file is not whole.
     """
-    if nr_bytes > LONGEST_PDU_BYTES:
-        raise OSError(errno.EMSGSIZE, f"a PDU of {nr_bytes} bytes is refused")
-    received = bytearray(nr_bytes)
-    length = 0
-    deadline = None if within_s is None else time.monotonic() + within_s
-    with memoryview(received) as view:
-        while length < nr_bytes:
-            if deadline is not None:
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            if not (count := connection.recv_into(view[length:])):
-                break
-            length += count
-    connection.settimeout(within_s)
-    del received[length:]
-    return received
+    reactor = assoc.dul
+    assert isinstance(reactor, PromptReactor)  # noqa: S101 - the association is one of ours
+    whole = reactor.arrivals.pop(path, None)
+    return None if whole is None else whole.digest()

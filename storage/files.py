@@ -29,6 +29,14 @@ _KEPT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})\.dcm")
 
 
 @dataclass(frozen=True, slots=True)
+class Digest:
+    """Of the bytes of a file, taken while they were written."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """A file of the store, on disk for good."""
 
@@ -62,7 +70,7 @@ def write(root: Path, chunks: Iterable[bytes]) -> Written:
             for chunk in chunks:
                 digest.update(chunk)
                 size_bytes += len(chunk)
-                _put(file.fileno(), chunk)
+                put(file.fileno(), chunk)
             with _on_disk():
                 os.fsync(file.fileno())
         return _keep(root, temporary, digest.hexdigest(), size_bytes)
@@ -71,22 +79,41 @@ def write(root: Path, chunks: Iterable[bytes]) -> Written:
         raise
 
 
-def adopt(root: Path, temporary: Path) -> Written:
+def put(handle: int, chunk: bytes | memoryview) -> None:
+    """All of `chunk` is at the end of the open file, not yet synced.
+
+    Raises:
+        StorageFull: no room, or over the quota.
+        StoreUnavailable: the store cannot be written.
+    """
+    rest = memoryview(chunk)
+    with _on_disk():
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+
+
+def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
     """The file `temporary`, on the same file system, now belongs to the store, for good.
 
     It is gone from its place, also if anything goes wrong.
 
+    Args:
+        root: Of the store.
+        temporary: Nobody writes to it any more.
+        digest: Where it was taken while the file was written; else the file is read for it.
+
     Raises:
         StorageFull: no room, or over the quota.
-        StoreUnavailable: the store cannot be written, or there is no such file.
+        StoreUnavailable: the store cannot be written, or there is no such file, or not all of it.
     """
     try:
-        with _on_disk():
-            size_bytes = temporary.stat().st_size
-            with temporary.open("rb+") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                os.fsync(file.fileno())
-        return _keep(root, temporary, sha256, size_bytes)
+        with _on_disk(), temporary.open("rb+") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if digest is None:
+                digest = Digest(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes)
+            os.fsync(file.fileno())
+        _require_whole(size_bytes, digest)
+        return _keep(root, temporary, digest.sha256, size_bytes)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -119,6 +146,11 @@ def sweep(root: Path, now: datetime) -> int:
     return swept
 
 
+def _require_whole(size_bytes: int, digest: Digest) -> None:
+    if size_bytes != digest.size_bytes:
+        raise StoreUnavailable(f"{size_bytes} of {digest.size_bytes} bytes were written")
+
+
 def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
     """Renames over a file of the same digest: what is there may have been damaged since."""
     path = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.dcm"
@@ -145,13 +177,6 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _put(handle: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    with _on_disk():
-        while rest:
-            rest = rest[os.write(handle, rest) :]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from tests.parrot import (
     c_store_rq,
     p_data,
     pdu,
+    status_of,
 )
 from tests.processes import resident_bytes, wait_until
 
@@ -142,6 +143,62 @@ def test_an_instance_that_breaks_off_leaves_no_row_and_no_file(node: Node, endin
     rows = {path.resolve() for path in node.files(ds.StudyInstanceUID)}
     assert not rows
     wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        struct.pack(">IBB", 10, 3, 0) + bytes(8),
+        struct.pack(">IBB", 10, 1, 3) + bytes(8),
+        struct.pack(">IBB", 10_000, 1, 0) + bytes(8),
+        struct.pack(">IBB", 10, 1, 2) + bytes(8) + struct.pack(">IBB", 10, 1, 2) + bytes(8),
+        struct.pack(">IBB", 1, 1, 2),
+        b"\0\0\0",
+    ],
+    ids=["another context", "a command", "too long", "after the last", "too short", "no header"],
+)
+def test_a_fragment_that_lies_within_a_data_set_is_answered_by_an_abort(
+    node: Node, fragment: bytes
+) -> None:
+    ds = radiograph(study=f"lies {fragment!r}")
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(p_data(c_store_rq(ds.SOPInstanceUID.encode()), is_command=True, is_last=True))
+        parrot.say(p_data(data_set(f"lies {fragment!r}"), is_command=False, is_last=False))
+        parrot.say(pdu(P_DATA, fragment))
+
+        answer = parrot.hear()
+        assert answer is not None
+        assert answer.type == ABORT
+        assert parrot.is_closed()
+    assert node.instances(ds.StudyInstanceUID) == frozenset()
+    incoming = node.folder / "data" / "instances"
+    wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+
+
+def test_a_peer_that_stops_within_a_data_set_is_let_go(node: Node) -> None:
+    ds = radiograph(study="stops within")
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(p_data(c_store_rq(ds.SOPInstanceUID.encode()), is_command=True, is_last=True))
+        parrot.say(p_data(data_set("stops within"), is_command=False, is_last=True)[:-1])
+
+        assert parrot.is_closed()
+    assert node.instances(ds.StudyInstanceUID) == frozenset()
+
+
+def test_an_instance_in_one_pdu_with_its_command_is_received(node: Node) -> None:
+    ds = radiograph(study="one PDU")
+    command, data = c_store_rq(ds.SOPInstanceUID.encode()), data_set("one PDU")
+    both = p_data(command, is_command=True, is_last=True)[6:]
+    both += p_data(data[:500], is_command=False, is_last=False)[6:]
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(pdu(P_DATA, both))
+        parrot.say(p_data(data[500:], is_command=False, is_last=True))
+
+        assert status_of(parrot.hear()) == 0x0000
+    assert node.instances(ds.StudyInstanceUID) == {ds.SOPInstanceUID}
 
 
 def unfinished(store: Path) -> list[Path]:

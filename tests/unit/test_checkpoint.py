@@ -11,7 +11,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
 
-from node.checkpoint import Checkpoint, keep_answers
+from node.checkpoint import LOOK_AGAIN_S, Checkpoint, Turnstile, keep_answers
 
 ASKED = 40
 
@@ -69,3 +69,31 @@ def test_an_association_goes_on_after_it_was_given_the_checkpoint(assoc: Associa
     assert answers(assoc) == ASKED
     assoc.release()
     assert assoc.is_released
+
+
+def test_a_turnstile_is_passed_at_once_where_there_is_news() -> None:
+    turnstile = Turnstile()
+    turnstile.tell()
+    began = time.monotonic()
+
+    assert turnstile.wait()
+    assert time.monotonic() - began < LOOK_AGAIN_S
+
+
+def test_a_turnstile_is_passed_now_and_then_without_news() -> None:
+    turnstile = Turnstile()
+
+    assert turnstile.wait()
+    assert turnstile.wait()
+
+
+def test_a_turnstile_that_is_closed_holds_whoever_comes() -> None:
+    turnstile = Turnstile()
+    turnstile.clear()
+    turnstile.tell()
+
+    assert not turnstile.wait(timeout=0.001)
+
+    turnstile.set()
+    turnstile.tell()
+    assert turnstile.wait(timeout=0.001)

@@ -118,7 +118,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(
 
 def test_a_real_full_device_is_named(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb", buffering=0) as device, pytest.raises(StorageFull):
-        files._put(device.fileno(), b"abc")
+        files.put(device.fileno(), b"abc")
 
 
 def test_an_error_of_the_sender_stays_the_senders_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,64 +1,17 @@
-"""What is read from a connection, and what is not believed."""
+"""The server that is made of our connections, before a real peer and before a hostile one."""
 
 import socket
 import struct
-import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from pynetdicom import AE
-from pynetdicom.sop_class import Verification
+from pynetdicom import AE, _config, evt
+from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation, Verification
 
-from node.wire import LONGEST_PDU_BYTES, receive, serve
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    yield ours, theirs
-    ours.close()
-    theirs.close()
-
-
-def test_what_comes_in_pieces_is_read_whole(pair: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = pair
-    for piece in (b"ab", b"c", b"defgh"):
-        theirs.sendall(piece)
-
-    assert receive(ours, 6) == b"abcdef"
-    assert receive(ours, 2) == b"gh"
-
-
-def test_a_peer_that_is_gone_leaves_what_it_sent(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = pair
-    theirs.sendall(b"abc")
-    theirs.close()
-
-    assert receive(ours, 100) == b"abc"
-
-
-def test_a_length_that_no_pdu_has_is_refused_before_memory_is_taken(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    tracemalloc.start()
-
-    with pytest.raises(OSError, match="refused"):
-        receive(pair[0], 0xFFFFFFFF)
-
-    assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    tracemalloc.stop()
-
-
-def test_a_peer_that_trickles_is_not_waited_for(
-    pair: tuple[socket.socket, socket.socket],
-) -> None:
-    ours, theirs = pair
-    theirs.sendall(b"abc")
-
-    with pytest.raises(TimeoutError):
-        receive(ours, 100, within_s=0.05)
+from node.wire import arrived, serve
+from tests.factories import radiograph
 
 
 @pytest.fixture
@@ -91,5 +44,43 @@ def test_a_peer_that_announces_four_gigabytes_is_hung_up_on(port: int) -> None:
     assert answer == b""
 
 
-def test_the_limit_leaves_room_for_every_length_that_may_be_set() -> None:
-    assert LONGEST_PDU_BYTES > 4_194_304
+@pytest.fixture
+def heard() -> list[tuple[int, str | None]]:
+    """Of each instance that came: the bytes of its file, and the digest taken on the way."""
+    return []
+
+
+@pytest.fixture
+def store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: list[tuple[int, str | None]]
+) -> Iterator[int]:
+    monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def keep(event: Any) -> int:
+        digest = arrived(event.assoc, event.dataset_path)
+        size_bytes = event.dataset_path.stat().st_size
+        heard.append((size_bytes, None if digest is None else digest.sha256))
+        assert digest is None or digest.size_bytes == size_bytes
+        return 0x0000
+
+    ae = AE(ae_title="OSTEON")
+    ae.add_supported_context(DigitalXRayImageStorageForPresentation)
+    server = serve(ae, ("127.0.0.1", 0), [(evt.EVT_C_STORE, keep)])
+    yield server.server_address[1]
+    server.shutdown()
+
+
+def test_fragments_go_past_pynetdicom(store: int, heard: list[tuple[int, str | None]]) -> None:
+    ae = AE()
+    ae.add_requested_context(DigitalXRayImageStorageForPresentation)
+    assoc = ae.associate("127.0.0.1", store)
+    ds = radiograph()
+
+    statuses = [assoc.send_c_store(ds).Status for _ in range(3)]
+
+    assoc.release()
+    assert statuses == [0, 0, 0]
+    # Equal files have equal digests; a digest of None would be a data set that pynetdicom took.
+    assert len(set(heard)) == 1
+    assert heard[0][1] is not None

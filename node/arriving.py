@@ -1,0 +1,134 @@
+"""The fragments of a data set go straight into its file, past the objects of pynetdicom.
+
+pynetdicom copies every fragment some five times on its way: into a PDU, an item, a value, a
+primitive, a message. Here a fragment is read into the buffer of its connection, and hashed and
+written from there. pynetdicom makes the file, reads the command before, and is told of the end by
+a last fragment of no bytes, so that its state machine has seen a message of P-DATA-TF as ever.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from node.errors import NodeError
+from node.inlet import LONGEST_PDU_BYTES, Inlet
+from storage import files
+from storage.errors import StorageError
+
+P_DATA_TF: Final = 0x04
+IS_COMMAND: Final = 0b01
+IS_LAST: Final = 0b10
+PDU_HEADER: Final = struct.Struct(">BxI")
+FRAGMENT_HEADER: Final = struct.Struct(">IBB")
+
+
+class MalformedPduError(NodeError):
+    """A P-DATA-TF that no standard allows."""
+
+
+class PeerGoneError(NodeError):
+    """The connection ended within a PDU."""
+
+
+class Arriving:
+    """A file that grows by what arrives, with the digest of all that is in it."""
+
+    def __init__(self, handle: int, path: Path) -> None:
+        """Goes on where it ends: after the file meta information, and what came with the command.
+
+        Args:
+            handle: Open for writing, at the end; its owner closes it.
+            path: Of the same file.
+        """
+        before = path.read_bytes()
+        self._handle = handle
+        self._sha256 = hashlib.sha256(before)
+        self._size_bytes = len(before)
+        self._fault: StorageError | None = None
+
+    def write(self, part: memoryview) -> None:
+        """The bytes are at the end of the file; if the disk fails, the rest is only let pass.
+
+        The peer hears of it by the status of its request, which it can understand, and not by an
+        abort in the middle, after which it would send the same again at once.
+        """
+        if self._fault is not None:
+            return
+        self._sha256.update(part)
+        self._size_bytes += len(part)
+        try:
+            files.put(self._handle, part)
+        except StorageError as fault:
+            self._fault = fault
+
+    def digest(self) -> files.Digest:
+        """Of the whole file.
+
+        Raises:
+            StorageError: the disk failed, and the file is not whole.
+        """
+        if self._fault is not None:
+            raise self._fault
+        return files.Digest(self._sha256.hexdigest(), self._size_bytes)
+
+
+def take_pdu(inlet: Inlet, context_id: int, write: Callable[[memoryview], object]) -> bool:
+    """The fragments of one P-DATA-TF are written; True if the last one of the data set was there.
+
+    Args:
+        inlet: A P-DATA-TF begins here.
+        context_id: Of the command before it.
+        write: Takes all bytes of a fragment before it returns.
+
+    Raises:
+        MalformedPduError: a length that is not true, another context, a command within the data
+            set, or anything after its last fragment. Source: PS3.8 9.3.5, Annex E.2.
+        PeerGoneError: it did not come whole.
+        OSError: it is longer than any may be, or did not come whole in time.
+    """
+    deadline = inlet.deadline()
+    _, rest = PDU_HEADER.unpack(_exactly(inlet, PDU_HEADER.size, deadline))
+    if rest > LONGEST_PDU_BYTES:
+        raise OSError(errno.EMSGSIZE, f"a PDU of {rest} bytes is refused")
+    is_last = False
+    while rest:
+        if is_last or rest < FRAGMENT_HEADER.size:
+            raise MalformedPduError
+        header = _exactly(inlet, FRAGMENT_HEADER.size, deadline)
+        length, context, control = FRAGMENT_HEADER.unpack(header)
+        rest -= 4 + length  # the length counts what follows it: context, control, fragment
+        if length < 2 or rest < 0 or context != context_id or control & IS_COMMAND:
+            raise MalformedPduError
+        _copy(inlet, length - 2, deadline, write)
+        is_last = bool(control & IS_LAST)
+    return is_last
+
+
+def last_fragment(context_id: int) -> bytes:
+    """A P-DATA-TF with the last fragment of a data set, which has no bytes."""
+    length = FRAGMENT_HEADER.size
+    fragment = FRAGMENT_HEADER.pack(length - 4, context_id, IS_LAST)
+    return struct.pack(">BxI", P_DATA_TF, length) + fragment
+
+
+def _copy(
+    inlet: Inlet, nr_bytes: int, deadline: float | None, write: Callable[[memoryview], object]
+) -> None:
+    while nr_bytes:
+        part = inlet.some(nr_bytes, deadline)
+        if not part:
+            raise PeerGoneError
+        write(part)
+        nr_bytes -= len(part)
+
+
+def _exactly(inlet: Inlet, nr_bytes: int, deadline: float | None) -> bytearray:
+    taken = inlet.take(nr_bytes, deadline)
+    if len(taken) < nr_bytes:
+        raise PeerGoneError
+    return taken
