@@ -13,7 +13,13 @@ ASK = "import sys; import {}; print(*(name for name in {} if name in sys.modules
 
 @pytest.mark.parametrize(
     "module",
-    ["pipeline.camera", "pipeline.projection", "pipeline.beam", "pipeline.simulate"],
+    [
+        "pipeline.camera",
+        "pipeline.projection",
+        "pipeline.beam",
+        "pipeline.simulate",
+        "pipeline.thickness",
+    ],
 )
 def test_the_simulation_imports_nothing_but_torch_and_numpy(module: str) -> None:
     asked = [sys.executable, "-c", ASK.format(module, FOREIGN)]
