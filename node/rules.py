@@ -24,14 +24,11 @@ from pydantic import (
     model_validator,
 )
 
+from node.models import AUTO, FRONTAL, LATERAL, usable
 from node.patterns import compiled, is_found
 from pipeline.types import DEFAULT_KINDS, Assume, ObjectKind, Side, ViewName
 
 Item = TypeVar("Item")
-
-FRONTAL = frozenset({"AP", "PA", "frontal"})
-LATERAL = frozenset({"LL", "RL", "lateral"})
-MODELS = ("visual-hull",)
 
 
 class Table(BaseModel):
@@ -229,9 +226,12 @@ class Rule(Table):
         tuple[ExpectedView, ...], Field(min_length=1, max_length=6), AfterValidator(unique)
     ] = Field(description="The views that must be present: AP, PA, LL, RL, frontal, lateral.")
     model: str = Field(
-        "visual-hull",
+        AUTO,
         validate_default=True,
-        description="The engine. visual-hull needs no trained weights.",
+        description=(
+            "The engine. auto: lifting, the trained network, where the region has one, else "
+            "visual-hull, which needs a frontal and a lateral view; every result says which."
+        ),
     )
     priority: Priority = Field(
         Priority.ROUTINE,
@@ -277,14 +277,8 @@ class Rule(Table):
     @field_validator("model")
     @classmethod
     def _model_can_use_the_views(cls, model: str, info: ValidationInfo) -> str:
-        if model not in MODELS:
-            raise ValueError(f"no such model; there is {', '.join(MODELS)}")
-        views = set(info.data.get("views", ("frontal", "lateral")))
-        if len(views) < 2:
-            raise ValueError(f"model {model} needs at least two views")
-        if not views & FRONTAL or not views & LATERAL:
-            raise ValueError(f"model {model} needs a frontal and a lateral view")
-        return model
+        region = str(info.data.get("region", ""))
+        return usable(model, region, set(info.data.get("views", ("frontal", "lateral"))))
 
     def to_assume(self) -> Assume:
         """What this rule lets the pipeline assume."""

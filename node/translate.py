@@ -86,7 +86,7 @@ class Folders:
 def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Settings) -> NewJob:
     """The row that a routed case becomes."""
     rule = case.rule
-    made_by = algorithm(rule.model)
+    made_by = algorithm(rule.model, rule.region)
     order = Order(
         views=rule.views,
         view_of={chosen.image.sop_instance_uid: chosen.view for chosen in case.chosen},

@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 import warnings
+from contextlib import suppress
 from datetime import datetime
-from importlib import import_module
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -16,8 +16,12 @@ from pathlib import Path
 from pipeline.types import ObjectKind, Outcome, Request
 
 
-def prepare(threads: int) -> None:
-    """The process is warm: it has imported what a job needs, and it ends when the node ends."""
+def prepare(threads: int, *, is_rehearsed: bool = True) -> None:
+    """The process is warm: it has imported what a job needs, and it ends when the node ends.
+
+    With `is_rehearsed` it has also made one result set of a phantom: the first one of a process
+    takes twice as long as those that follow.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # pydicom repeats malformed values, which may be a name, in warnings and log lines.
     warnings.simplefilter("ignore")
@@ -25,11 +29,20 @@ def prepare(threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
     import torch  # noqa: PLC0415 - only here, in the worker
 
-    from pipeline.reconstruct import ENGINES  # noqa: PLC0415 - the same
+    from pipeline import reconstruct, run  # noqa: F401, PLC0415 - the same
 
     torch.set_num_threads(threads)
-    for module in ("pipeline.run", *(engine.module for engine in ENGINES.values())):
-        import_module(module)
+    reconstruct.warm()
+    if is_rehearsed:
+        _rehearse_once()
+
+
+def _rehearse_once() -> None:
+    from pipeline import rehearsal  # noqa: PLC0415 - the node imports this module without torch
+
+    # no result hangs on it: what fails here fails again in the first job, which has a row for it
+    with suppress(Exception):
+        rehearsal.warm_up()
 
 
 def ready() -> int:

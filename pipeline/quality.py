@@ -28,6 +28,9 @@ SCALE = "scale of one view against the other"
 VOLUME = "volume"
 CUT = "silhouette cut by the image border"
 PIECES = "pieces"
+OUTLINE = "outline on an edge of the view"
+OWN_ERROR = "expected error of"
+UNSEEN = "surface outside every image,"
 
 LEAST_AGREEMENT = 0.80
 LEAST_EXTENT = 0.90
@@ -58,6 +61,13 @@ _REASONS = {
     " image, at most {high:.2f} may. Take the view with a larger field",
     PIECES: "The result falls into {value:.0f} pieces, at most {high:.0f} are plausible. Check for"
     " metal, a cast or foreign objects in the images",
+    OUTLINE: "The bones do not explain the view {detail}: {value:.2f} of their outline lie on edges"
+    " of the radiograph, {low:.2f} are needed. Check that the images are of one patient, of this"
+    " side and in one pose, and that views, angles and distances are right",
+    OWN_ERROR: "The network does not trust its {detail}: it expects to be {value:.1f} mm wrong, at"
+    " most {high:.1f} may be. Check that the images show this part of the body",
+    UNSEEN: "{value:.0%} of the {detail} lie outside every image, at most {high:.0%} may. Take"
+    " views with a larger field, or check where the beam was centred",
 }
 
 

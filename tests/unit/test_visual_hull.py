@@ -161,17 +161,17 @@ def test_the_hull_of_the_phantom_overlaps_its_truth() -> None:
     assert bone.name == "Bone of the hip region"
     assert (bone.code.scheme, bone.code.value) == ("SCT", "272673000")
     assert bone.side is Side.RIGHT
-    assert made.algorithm == algorithm("visual-hull")
+    assert made.algorithm == algorithm("visual-hull", "hip")
 
 
 def test_an_unknown_model_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(UnknownModel, match="visual-hull"):
-        algorithm("crystal-ball")
+        algorithm("crystal-ball", "hip")
 
 
 def test_naming_an_engine_loads_no_numerical_library() -> None:
     program = (
-        "import sys; from pipeline.reconstruct import algorithm; algorithm('visual-hull');"
+        "import sys; from pipeline.reconstruct import algorithm; algorithm('visual-hull', 'hip');"
         "print(sorted({'torch', 'scipy', 'skimage', 'trimesh'} & set(sys.modules)))"
     )
 

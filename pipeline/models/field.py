@@ -1,0 +1,141 @@
+"""The lifting network asked on a whole grid: coarse everywhere, fine near the surfaces only.
+
+`Lifting.at` is the definition and is what is trained; it looks features up by `grid_sample`, which
+on a processor walks through memory channel by channel. Here features lie point by point, so that a
+look-up reads one row of memory for each corner, and only those voxels are asked that a surface can
+pass: a signed distance says how far it is away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag, interpolate
+
+from pipeline.models.lifting import SMALLEST_DEPTH, Answer, Features, Lifting
+
+COARSEST = 32
+"""Voxels along each edge where every voxel is asked."""
+REACH = 1.25
+"""Voxels of the coarser grid within which the surface may lie: half their diagonal is 0.87, the
+rest is for what the network is wrong about a distance."""
+POINTS_AT_ONCE = 1 << 14
+"""So many points and their features stay in the cache of a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a network says anywhere in its cube: its features as tables of rows."""
+
+    net: Lifting
+    planes: tuple[Tensor, ...]
+    """Of each view (h * w, C) float32."""
+    plane_size: tuple[int, int]
+    grid: Tensor
+    """(D * D * D, C) float32, axes z, y, x."""
+    projections: Tensor
+    """(V, 3, 4), as in `Seen`."""
+
+
+def field(net: Lifting, features: Features) -> Field:
+    """The field of one sample all of whose views are present."""
+    planes = features.planes[0].float()
+    rows, columns = planes.shape[-2:]
+    tables = planes.flatten(2).transpose(1, 2).contiguous()
+    grid = features.grid[0].float().flatten(1).T.contiguous()
+    return Field(net, tuple(tables), (rows, columns), grid, features.seen.projections[0])
+
+
+def asked(of: Field, points: Tensor) -> Answer:
+    """What `Lifting.at` says of `points` (N, 3), LPS mm about the isocentre; without the batch."""
+    answers = [_at(of, some) for some in points.split(POINTS_AT_ONCE)]
+    return Answer(*(torch.cat(parts) for parts in zip(*answers, strict=True)))
+
+
+def signed_distances(of: Field, size: int) -> Tensor:
+    """(T, N, N, N) mm at the voxel centres of the cube; exact as `asked` near the surfaces.
+
+    Args:
+        of: The field.
+        size: Voxels along each edge: `COARSEST` times a power of two, or less than `COARSEST`.
+    """
+    coarsest = min(size, COARSEST)
+    found: Tensor = asked(of, centres(of, coarsest)).distance.T.unflatten(1, (coarsest,) * 3)
+    while found.shape[-1] < size:
+        reach = REACH * of.net.shape.cube_mm / found.shape[-1]
+        fine: Tensor = interpolate(
+            found[None], scale_factor=2, mode="trilinear", align_corners=False
+        )[0]
+        is_near = (fine.abs() < reach).any(dim=0).flatten().nonzero()[:, 0]
+        if len(is_near):
+            points = centres(of, fine.shape[-1])[is_near]
+            fine.flatten(1)[:, is_near] = asked(of, points).distance.T
+        found = fine
+    return found
+
+
+def centres(of: Field, size: int) -> Tensor:
+    """(size ** 3, 3) x, y, z of the voxel centres, mm."""
+    along = ((torch.arange(size) + 0.5) / size - 0.5) * of.net.shape.cube_mm
+    z, y, x = torch.meshgrid(along, along, along, indexing="ij")
+    return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+
+
+def _at(of: Field, points: Tensor) -> Answer:
+    shape = of.net.shape
+    place = points / (shape.cube_mm / 2)
+    size = shape.grid_size
+    context = _looked_up(of.grid, (size, size, size), place.flip(-1))
+    said = of.net.head(torch.cat([context, _merged(of, points), place], dim=-1))
+    logits, distance, error = said.unflatten(-1, (len(shape.bones), -1)).unbind(-1)
+    return Answer(logits, distance * 10.0, error)
+
+
+def _merged(of: Field, points: Tensor) -> Tensor:
+    """As in the network: mean, deviation and maximum over the views, and how many see a point."""
+    homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
+    values, weights = [], []
+    for plane, projection in zip(of.planes, of.projections, strict=True):
+        at = homogeneous @ projection.T
+        pixels = at[:, :2] / at[:, 2:].clamp(min=SMALLEST_DEPTH)
+        is_seen = (pixels.abs() <= 1).all(dim=-1) & (at[:, 2] > SMALLEST_DEPTH)
+        values.append(_looked_up(plane, of.plane_size, pixels.flip(-1)))
+        weights.append(is_seen[:, None].float())
+    count = reduce(torch.add, weights)
+    shares = [weight / count.clamp(min=1) for weight in weights]
+    mean = reduce(torch.add, (v * share for v, share in zip(values, shares, strict=True)))
+    variance = reduce(
+        torch.add, ((v - mean) ** 2 * share for v, share in zip(values, shares, strict=True))
+    )
+    lowest = (v.masked_fill(w == 0, -torch.inf) for v, w in zip(values, weights, strict=True))
+    largest = reduce(torch.maximum, lowest)
+    largest = torch.where(count > 0, largest, torch.zeros_like(largest))
+    share = count / len(of.planes)
+    return torch.cat([mean, (variance + 1e-6).sqrt(), largest, share], dim=-1)
+
+
+def _looked_up(table: Tensor, size: tuple[int, ...], at: Tensor) -> Tensor:
+    """(N, C): `table` interpolated at `at` (N, D), -1 to 1 between the outer edges, in its order
+    of axes; beyond the outermost centres it stays as it is there."""
+    lengths = torch.tensor(size)
+    index = (((at + 1) * lengths - 1) / 2).clamp(min=torch.zeros(len(size)), max=lengths - 1.0)
+    first = index.floor().minimum(lengths - 2.0).clamp(min=0)
+    part = index - first
+    strides = [int(lengths[axis + 1 :].prod()) for axis in range(len(size))]
+    corner = (first.long() * torch.tensor(strides)).sum(dim=-1)
+    rows, weights = [], []
+    for steps in product((0, 1), repeat=len(size)):
+        rows.append(corner + sum(s * stride for s, stride in zip(steps, strides, strict=True)))
+        sides = [part[:, axis] if s else 1 - part[:, axis] for axis, s in enumerate(steps)]
+        weights.append(reduce(torch.mul, sides))
+    found: Tensor = embedding_bag(
+        torch.stack(rows, dim=-1),
+        table,
+        per_sample_weights=torch.stack(weights, dim=-1),
+        mode="sum",
+    )
+    return found

@@ -1,0 +1,183 @@
+"""The lifting network as an engine: radiographs to bones, with what is known of their error.
+
+The network knows right bones: a left one is seen by mirrored cameras, and its distances are
+mirrored back before any surface is cut, so that volumes and surfaces are those of the left side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.coverage import coverage, coverage_assumptions
+from pipeline.errors import MissingView, NoBone, StudyError
+from pipeline.geometry import grid, mirror
+from pipeline.models.bones import apart, mesh_of, one_piece, probability_of
+from pipeline.models.field import Field, asked, field, signed_distances
+from pipeline.models.framing import framed, seen
+from pipeline.models.lifting import Lifting
+from pipeline.trust import trust
+from pipeline.types import (
+    Algorithm,
+    Assumption,
+    Bone,
+    Mesh,
+    Radiograph,
+    Reconstruction,
+    Side,
+    View,
+)
+from pipeline.weights import Trained, load, trained_for
+
+SIZE = 128
+"""Voxels along each edge of the result."""
+ONE_VIEW = Assumption(
+    "Depth", "estimated from one view", "", "No second view shows how deep the bones lie"
+)
+
+
+COLOURS = ((233, 217, 186), (206, 221, 238), (240, 200, 176), (214, 232, 196))
+"""Of the bones of a region, in their order."""
+
+
+class Framed(NamedTuple):
+    """A radiograph as the network wants it."""
+
+    image: Tensor
+    is_valid: Tensor
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    bone: Bone
+    error: float
+    """That the network expects of its surface, mean in mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a network has made of radiographs, in the frame of a right bone."""
+
+    trained: Trained
+    field: Field
+    is_mirrored: bool
+
+    def own_error(self, number: int, mesh: Mesh) -> float:
+        """The error that the network expects of the surface of bone `number`, mean in mm."""
+        points = torch.from_numpy(mesh.vertices).float()
+        if self.is_mirrored:
+            points = points * torch.tensor([-1.0, 1.0, 1.0])
+        expected = asked(self.field, points).log_error[:, number].exp().mean()
+        return float(expected) * self.trained.bones[number].error_factor
+
+
+def reconstruct(
+    radiographs: Sequence[Radiograph], region: str, side: Side, made_by: Algorithm
+) -> Reconstruction:
+    """The bones of `region` that the radiographs show, and how well they explain them.
+
+    Raises:
+        StudyError: there is no view, the side is not known, or no bone is found.
+        BrokenWeights: the weights of the region cannot be used.
+    """
+    in_order = sorted(radiographs, key=lambda one: (one.sop_instance_uid, one.frame_number or 0))
+    with torch.inference_mode():
+        understood = understand(in_order, region, side)
+        found = _bones(understood, side)
+    bones = tuple(one.bone for one in found)
+    covered = [coverage(bone, in_order) for bone in bones]
+    assumptions = [assumed for radiograph in radiographs for assumed in radiograph.assumptions]
+    if len(radiographs) == 1:
+        assumptions.append(ONE_VIEW)
+    for bone, shares in zip(bones, covered, strict=True):
+        assumptions += coverage_assumptions(bone, shares)
+    figures = trust(in_order, bones, [one.error for one in found], covered, understood.trained)
+    return Reconstruction(bones, made_by, tuple(assumptions), figures)
+
+
+def understand(radiographs: Sequence[Radiograph], region: str, side: Side) -> Understood:
+    """The radiographs, encoded by the network of `region`.
+
+    Raises:
+        StudyError: there is no view, or the side of a paired bone is not known.
+    """
+    if not radiographs:
+        raise MissingView("A reconstruction needs at least one radiograph")
+    trained = trained_for(region)
+    net = _net(trained.path, trained.digest)
+    is_paired = any(bone.is_paired for bone in trained.bones)
+    if is_paired and side not in (Side.LEFT, Side.RIGHT):
+        raise StudyError(f"The side of the {region} is not known, and the bones differ by it")
+    is_mirrored = is_paired and side is Side.LEFT
+    frames = [_framed(net, radiograph, is_mirrored=is_mirrored) for radiograph in radiographs]
+    # bfloat16 where the processor has it: where it is emulated it is slower than float32
+    has_bfloat16 = torch.cpu._is_avx512_bf16_supported()
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16):
+        features = net.features(
+            seen(
+                torch.stack([one.image for one in frames]),
+                torch.stack([one.is_valid for one in frames]),
+                [one.view for one in frames],
+            )
+        )
+    return Understood(trained, field(net, features), is_mirrored)
+
+
+def warm(region: str) -> None:
+    """The network of `region` is in memory."""
+    trained = trained_for(region)
+    _net(trained.path, trained.digest)
+
+
+def _framed(net: Lifting, radiograph: Radiograph, *, is_mirrored: bool) -> Framed:
+    view = mirror(radiograph.view) if is_mirrored else radiograph.view
+    cube_mm, size = net.shape.cube_mm, net.shape.image_size
+    image, valid = radiograph.attenuation, radiograph.is_valid
+    return Framed(*framed(image, valid, view, cube_mm=cube_mm, size=size))
+
+
+def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:
+    """The bones that are there; those that are not are left out.
+
+    Raises:
+        NoBone: one that a result cannot be without is not there.
+    """
+    distances = apart(signed_distances(understood.field, SIZE))
+    if understood.is_mirrored:
+        distances = distances.flip(-1)
+    affine = grid(understood.field.net.shape.cube_mm, SIZE)
+    found = []
+    for number, (known, raw) in enumerate(
+        zip(understood.trained.bones, distances.numpy(), strict=True)
+    ):
+        distance = one_piece(raw)
+        if distance is None:
+            if known.is_required:
+                raise NoBone(f"No {known.name.lower()} is found where the radiographs look")
+            continue
+        mesh = mesh_of(distance, affine)
+        error = understood.own_error(number, mesh)
+        probability = probability_of(distance, error, affine)
+        of_side = side if known.is_paired else Side.UNPAIRED
+        rgb = COLOURS[number % len(COLOURS)]
+        found.append(_Found(Bone(known.name, known.code, of_side, probability, mesh, rgb), error))
+    return tuple(found)
+
+
+@cache
+def _net(path: Path, digest: str) -> Lifting:
+    """Once a process; a file that was replaced has another digest."""
+    net = load(path)
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data = module.weight.data.to(memory_format=torch.channels_last)
+        if isinstance(module, torch.nn.Conv3d):
+            module.weight.data = module.weight.data.to(memory_format=torch.channels_last_3d)
+    return net

@@ -1,0 +1,260 @@
+"""Trained weights: one file a region, and in its header all that is known of it.
+
+A file is in the safetensors format: tensors behind a JSON header. The header says which region and
+bones the network knows, how large it is, how its own error scale is calibrated, at which limits a
+result is withheld, and a SHA-256 over all of this and over the tensors. That digest is the identity
+of the weights. A header is read with the standard library alone, because the node asks for every
+job and must not pay for torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.errors import PipelineError
+from pipeline.types import Code
+
+if TYPE_CHECKING:
+    from pipeline.models.lifting import Lifting
+
+FORMAT: Final = "osteon-lifting-1"
+SUFFIX: Final = ".safetensors"
+FOLDER: Final = Path(__file__).with_name("weights")
+"""The weights that are shipped; beside each file lies its model card."""
+LARGEST_HEADER: Final = 1_000_000
+LARGEST_FILE: Final = 16_000_000
+"""Bytes: weights travel with the package."""
+
+
+class BrokenWeights(PipelineError):
+    """A file of trained weights cannot be used: it is damaged, or made for another version."""
+
+
+class NotTrained(PipelineError):
+    """There is no trained network for this region."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedBone:
+    """One bone that a network gives, in the order of its outputs."""
+
+    name: str
+    """As viewers and reports list it."""
+    code: Code
+    is_paired: bool = True
+    """The body has it on both sides: the network knows the right one, a left one is mirrored."""
+    error_factor: float = 1.0
+    """By which the network's own error scale is multiplied to be right on people left out."""
+    is_required: bool = True
+    """Without it a result is withheld; a fibula may lie beside a small image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """At which figures a result is withheld; each is justified in the model card."""
+
+    outline_agreement: float = 0.0
+    """Least agreement of a projected outline with the edges of its radiograph."""
+    own_error_mm: float = 10.0
+    """Largest mean error that the network expects of a surface."""
+    unseen: float = 1.0
+    """Largest share of a bone's surface that no image shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What the header of a weights file says."""
+
+    region: str
+    bones: tuple[TrainedBone, ...]
+    shape: Mapping[str, Any]
+    """The fields of `pipeline.models.lifting.Shape`."""
+    limits: Limits
+    trained: str
+    """One line: on whom, how long, with which seed."""
+    digest: str
+    """SHA-256, hex."""
+    path: Path
+
+
+def regions(folder: Path | None = None) -> dict[str, Trained]:
+    """The weights that there are, by region.
+
+    Raises:
+        BrokenWeights: one of the files is damaged, or two are of one region.
+    """
+    found: dict[str, Trained] = {}
+    for path in sorted((folder or FOLDER).glob(f"*{SUFFIX}")):
+        one = read_header(path)
+        if one.region in found:
+            raise BrokenWeights(f"{path.name} is a second file for the region {one.region}")
+        found[one.region] = one
+    return found
+
+
+def trained_for(region: str) -> Trained:
+    """The weights of `region`.
+
+    Raises:
+        NotTrained: naming the regions that there are.
+        BrokenWeights: as `regions`.
+    """
+    known = regions()
+    if region not in known:
+        names = ", ".join(known) or "none"
+        raise NotTrained(f"There is no trained network for the region {region!r}; there is {names}")
+    return known[region]
+
+
+def read_header(path: Path) -> Trained:
+    """What a weights file says of itself; its tensors are not read.
+
+    Raises:
+        BrokenWeights: it is cut off, is of another version, or contradicts itself.
+    """
+    header, _, size = _header(path)
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        said = metadata.get("format") if isinstance(metadata, dict) else None
+        raise BrokenWeights(f"{path.name} is of the format {said!r}, not {FORMAT!r}")
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    if not ends or max(ends) != size:
+        announced = max(ends, default=0)
+        raise BrokenWeights(f"{path.name} has {size} bytes of tensors, not {announced}: cut off")
+    try:
+        return _trained(metadata, path)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+
+
+def load(path: Path) -> Lifting:
+    """The network of a weights file, ready to be asked, in float32.
+
+    Raises:
+        BrokenWeights: as `read_header`, or the tensors are damaged, not finite, or do not fit.
+    """
+    from safetensors.torch import load as tensors_of  # noqa: PLC0415 - the node reads only headers
+
+    from pipeline.models.lifting import Lifting, Shape  # noqa: PLC0415 - the same
+
+    trained = read_header(path)
+    content = path.read_bytes()
+    header, start, _ = _header(path)
+    if _digest(header, content[start:]) != trained.digest:
+        raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
+    fields: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in trained.shape.items()
+    }
+    try:
+        net = Lifting(Shape(**fields))
+        tensors = {name: tensor.float() for name, tensor in tensors_of(content).items()}
+        net.load_state_dict(tensors)
+    except Exception as fault:
+        raise BrokenWeights(f"{path.name} does not fit its network: {fault}") from fault
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise BrokenWeights(f"{path.name} has weights that are no finite numbers")
+    return net.eval().requires_grad_(requires_grad=False)
+
+
+def export(net: Lifting, path: Path, described: Trained) -> Trained:
+    """Write `net` with all that is known of it, whole or not at all, as float16.
+
+    Args:
+        net: Trained; its own shape is what is written.
+        path: Ends in `SUFFIX`.
+        described: Region, bones, limits and `trained`; the rest follows from `net`.
+
+    Returns:
+        `described` as it reads from the file.
+
+    Raises:
+        BrokenWeights: a weight is not finite in float16, the file would be too large, or the
+            bones are not those of the network.
+    """
+    from safetensors.torch import save  # noqa: PLC0415 - the node reads only headers
+
+    if len(described.bones) != len(net.shape.bones):
+        raise BrokenWeights("The network gives another number of bones than are described")
+    tensors = {name: tensor.cpu().half().contiguous() for name, tensor in net.state_dict().items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise BrokenWeights("The network has weights that are no finite numbers in float16")
+    metadata = {
+        "format": FORMAT,
+        "region": described.region,
+        "bones": json.dumps([asdict(bone) for bone in described.bones]),
+        "shape": json.dumps(asdict(net.shape)),
+        "limits": json.dumps(asdict(described.limits)),
+        "trained": described.trained,
+    }
+    unsigned = save(tensors, metadata)
+    header, start = _parsed(unsigned)
+    content = save(tensors, metadata | {"sha256": _digest(header, unsigned[start:])})
+    if len(content) > LARGEST_FILE:
+        raise BrokenWeights(f"The weights take {len(content)} bytes, more than {LARGEST_FILE}")
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(content)
+    partial.replace(path)
+    return read_header(path)
+
+
+def described(region: str, bones: tuple[TrainedBone, ...], limits: Limits, trained: str) -> Trained:
+    """What `export` is told of a network; digest and path are those of the file, later."""
+    return Trained(region, bones, {}, limits, trained, "", Path())
+
+
+def relimited(path: Path, limits: Limits, bones: tuple[TrainedBone, ...] | None = None) -> Trained:
+    """Write the limits, or the calibration of the bones, of a weights file anew."""
+    trained = read_header(path)
+    return export(load(path), path, replace(trained, limits=limits, bones=bones or trained.bones))
+
+
+def _trained(metadata: Mapping[str, str], path: Path) -> Trained:
+    bones = tuple(
+        TrainedBone(**{**bone, "code": Code(**bone["code"])})
+        for bone in json.loads(metadata["bones"])
+    )
+    shape = json.loads(metadata["shape"])
+    limits = Limits(**json.loads(metadata["limits"]))
+    if len(bones) != len(shape["bones"]):
+        raise ValueError("bones: another number than the network gives")
+    numbers = [*asdict(limits).values(), *(bone.error_factor for bone in bones)]
+    if not all(math.isfinite(float(number)) for number in numbers):
+        raise ValueError("limits: not finite")
+    return Trained(
+        metadata["region"], bones, shape, limits, metadata["trained"], metadata["sha256"], path
+    )
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The JSON header, where the tensors start, and how many bytes of them there are."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(LARGEST_HEADER, size - 8):
+            raise BrokenWeights(f"{path.name} is no weights file, or cut off")
+        header, start = _parsed(length.to_bytes(8, "little") + file.read(length), path.name)
+    return header, start, size - start
+
+
+def _parsed(content: bytes, name: str = "the file") -> tuple[dict[str, Any], int]:
+    start = 8 + int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8:start])
+    except ValueError as fault:
+        raise BrokenWeights(f"The header of {name} is no JSON") from fault
+    if not isinstance(header, dict):
+        raise BrokenWeights(f"The header of {name} is no table")
+    return header, start
+
+
+def _digest(header: Mapping[str, Any], tensors: bytes) -> str:
+    """SHA-256 over the header without the digest itself, and over the tensors."""
+    metadata = {k: v for k, v in header["__metadata__"].items() if k != "sha256"}
+    said = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
+    return hashlib.sha256(said.encode() + b"\0" + tensors).hexdigest()
