@@ -94,7 +94,7 @@ def draw_shots(cube_mm: float, size: int, generator: torch.Generator) -> tuple[S
                 primary_deg=float(np.clip(turns[2 * number] * wide, -44, 44)),
                 secondary_deg=turns[2 * number + 1],
                 spacing=cube_mm * FIELD * sid / sod / size * (0.88 + 0.24 * zoom),
-                is_alone=chance * 8 % 2 < 1,
+                is_alone=number > 0 and chance * 8 % 2 < 1,
             )
         )
     return tuple(shots)

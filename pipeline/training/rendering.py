@@ -14,6 +14,10 @@ from pipeline.training.posing import Scene
 from pipeline.types import View
 
 
+SEAM_MM = 12.0
+"""Over which the fine drawing passes into the coarse one: an edge there would be learned from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tissue:
     """How dense the bones of one scene are."""
@@ -44,6 +48,7 @@ def bone_thickness(
         without_other_side: For each view, whether the leg beyond the midline is out of the way.
     """
     near = _density(scene.near.amin(dim=0), tissue, scene.near_cube_mm)
+    near *= _share_of_near(near.shape[-1], scene.near_cube_mm, scene)
     near_index = _index(scene.near_cube_mm, near.shape[-1])
     far_index = _index(scene.far_cube_mm, scene.far.shape[-1])
     far = {
@@ -61,14 +66,22 @@ def bone_thickness(
 def _far_density(scene: Scene, tissue: Tissue, *, alone: bool) -> Tensor:
     """Density outside the near cube, which is drawn finely on its own."""
     edge, size = scene.far_cube_mm, scene.far.shape[-1]
-    along = ((torch.arange(size, device=scene.far.device) + 0.5) / size - 0.5) * edge
-    density = _density(scene.far, tissue, edge)
-    within = along.abs() < scene.near_cube_mm / 2
-    density[within[:, None, None] & within[None, :, None] & within[None, None, :]] = 0
+    density = _density(scene.far, tissue, edge) * (1 - _share_of_near(size, edge, scene))
     if alone:
         # region frames are right-sided: the other side lies towards +x
+        along = _along(size, edge, scene)
         density[:, :, along > scene.near_cube_mm / 2] = 0
     return density
+
+
+def _share_of_near(size: int, edge: float, scene: Scene) -> Tensor:
+    """(N, N, N): 1 where only the near cube is drawn, 0 outside it, and no seam between."""
+    ramp = ((scene.near_cube_mm / 2 - _along(size, edge, scene).abs()) / SEAM_MM).clamp(0, 1)
+    return ramp[:, None, None] * ramp[None, :, None] * ramp[None, None, :]
+
+
+def _along(size: int, edge: float, scene: Scene) -> Tensor:
+    return ((torch.arange(size, device=scene.far.device) + 0.5) / size - 0.5) * edge
 
 
 def _density(distance: Tensor, tissue: Tissue, cube_mm: float) -> Tensor:

@@ -1,0 +1,75 @@
+"""A region of made-up bones: balls, whose distances, surfaces and shadows are known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+
+from pipeline.training import archive
+from pipeline.training.archive import Archive, Case
+from pipeline.training.regions import Region, region_named
+
+REGION: Region = replace(
+    region_named("hip"), cube_mm=120.0, voxels=48, far_mm=256.0, pivot=(0.0, 0.0, 0.0)
+)
+CENTRES = {"femur": (-10.0, 5.0, -20.0), "hip_bone": (15.0, -8.0, 22.0)}
+OTHER = (75.0, 0.0, 0.0)
+"""A bone of the other side, outside the cube."""
+IDENTITY = tuple(tuple(row) for row in np.eye(4).tolist())
+
+
+def radius(person: int, bone: str) -> float:
+    """mm."""
+    return {"femur": 14.0, "hip_bone": 20.0}[bone] + person
+
+
+def toy_archive(path: Path, people: int = 3) -> Archive:
+    """Balls of a different size for each person, written to and read from `path`."""
+    entries: dict[str, NDArray[np.generic]] = {}
+    cases = []
+    for person in range(people):
+        name = f"toy-{person}-R"
+        balls = [_ball(48, 120.0, CENTRES[bone], radius(person, bone)) for bone in CENTRES]
+        nothing = np.full((48, 48, 48), 100.0)
+        far = [_ball(128, 256.0, CENTRES[bone], radius(person, bone)) for bone in CENTRES]
+        far.append(_ball(128, 256.0, OTHER, 10.0))
+        entries[f"{name}/near"] = archive.quantised(
+            np.stack([*balls, nothing]).astype(np.float32), archive.NEAR_STEP
+        )
+        entries[f"{name}/far"] = archive.quantised(
+            np.min(far, axis=0).astype(np.float32), archive.FAR_STEP
+        )
+        entries[f"{name}/landmarks"] = np.zeros((0, 3), np.float32)
+        entries[f"{name}/has"] = entries[f"{name}/borrowed"] = np.ones(2, np.bool_)
+        for bone, centre in CENTRES.items():
+            ball = trimesh.creation.icosphere(subdivisions=4, radius=radius(person, bone))
+            steps = np.round((ball.vertices + centre) / archive.VERTEX_STEP)
+            entries[f"{name}/mesh/{bone}/v"] = steps.astype(np.int16)
+            entries[f"{name}/mesh/{bone}/f"] = ball.faces.astype(np.int32)
+        cases.append(
+            Case(
+                name=name,
+                person=f"toy-{person}",
+                side="R",
+                source="made up",
+                licence="none",
+                fold=person % 2,
+                patient_from_region=IDENTITY,
+                has=(True, True),
+                borrowed=(False, False),
+            )
+        )
+    archive.write(path, REGION, (), tuple(cases), entries)
+    return archive.load(path)
+
+
+def _ball(
+    size: int, edge: float, centre: tuple[float, float, float], r: float
+) -> NDArray[np.float64]:
+    along = ((np.arange(size) + 0.5) / size - 0.5) * edge
+    z, y, x = np.meshgrid(along, along, along, indexing="ij")
+    return np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) - r
