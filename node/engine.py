@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 
 from node.settings import Reconstruction
 from node.worker import prepare, ready, work
@@ -42,12 +43,15 @@ class Finished:
     outcome: Outcome | Lost
 
 
-def spawned(settings: Reconstruction) -> Executor:
-    """A pool of processes of their own: a crash in a driver takes none but itself down."""
+def spawned(settings: Reconstruction, *, is_rehearsed: bool = True) -> Executor:
+    """A pool of processes of their own: a crash in a driver takes none but itself down.
+
+    Each has made a result set of a phantom before its first job, unless `is_rehearsed` is False.
+    """
     return ProcessPoolExecutor(
         max_workers=settings.workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=prepare,
+        initializer=partial(prepare, is_rehearsed=is_rehearsed),
         initargs=(settings.threads,),
     )
 

@@ -60,7 +60,7 @@ def _test_set(station: Station, folder: Path) -> tuple[ResultObject, ...]:
     """Made in a process of its own: this one has no torch."""
     kinds = tuple(kind for kind in ObjectKind if kind not in NOT_OF_A_RESULT)
     one = station.settings.reconstruction.model_copy(update={"workers": 1})
-    pool = spawned(one)
+    pool = spawned(one, is_rehearsed=False)
     try:
         made = pool.submit(rehearse, folder / "set", station.clock(), kinds).result()
     except BrokenProcessPool as fault:

@@ -43,16 +43,22 @@ class Exposure:
     view: View
 
 
-def expose(phantom: Phantom, name: ViewName, side: Side, at: datetime) -> Exposure:
-    """The radiograph of `phantom` in view `name`, AP or LL, as a DX object for presentation."""
+def expose(
+    phantom: Phantom, name: ViewName, side: Side, at: datetime, *, binning: int = 1
+) -> Exposure:
+    """The radiograph of `phantom` in view `name`, AP or LL, as a DX object for presentation.
+
+    With `binning` one pixel stands for so many along each edge: a coarser image of the same field.
+    """
+    spacing = SPACING * binning
     view = camera(
         name,
         source_to_detector=SOURCE_TO_DETECTOR,
         source_to_patient=SOURCE_TO_PATIENT,
-        row_spacing=SPACING,
-        column_spacing=SPACING,
-        rows=ROWS,
-        columns=COLUMNS,
+        row_spacing=spacing,
+        column_spacing=spacing,
+        rows=ROWS // binning,
+        columns=COLUMNS // binning,
         patient_orientation=ORIENTATIONS[name],
     )
     integrals = project(
@@ -61,14 +67,14 @@ def expose(phantom: Phantom, name: ViewName, side: Side, at: datetime) -> Exposu
         view,
     )
     pixels = radiograph_pixels(integrals, seed=list(ORIENTATIONS).index(name))
-    return Exposure(_dx(pixels, name, side, at), view)
+    return Exposure(_dx(pixels, name, side, at, spacing), view)
 
 
-def _dx(pixels: np.ndarray, name: ViewName, side: Side, at: datetime) -> Dataset:
+def _dx(pixels: np.ndarray, name: ViewName, side: Side, at: datetime, spacing: float) -> Dataset:
     ds = Dataset()
     _patient_and_study(ds, side, at)
     _series(ds, name, side, at)
-    _geometry(ds, name)
+    _geometry(ds, name, spacing)
     _image(ds, pixels)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -114,11 +120,11 @@ def _series(ds: Dataset, name: ViewName, side: Side, at: datetime) -> None:
     ds.ViewCodeSequence[0].ViewModifierCodeSequence = []
 
 
-def _geometry(ds: Dataset, name: ViewName) -> None:
+def _geometry(ds: Dataset, name: ViewName, spacing: float) -> None:
     ds.PatientOrientation = list(ORIENTATIONS[name])
     ds.DistanceSourceToDetector = SOURCE_TO_DETECTOR
     ds.DistanceSourceToPatient = SOURCE_TO_PATIENT
-    ds.ImagerPixelSpacing = [SPACING, SPACING]
+    ds.ImagerPixelSpacing = [spacing, spacing]
     ds.DetectorType, ds.PositionerType = "DIRECT", "NONE"
     ds.KVP = 75
     ds.AcquisitionContextSequence = []
