@@ -264,6 +264,43 @@ def demo(
         raise typer.Exit(FOUND_WRONG)
 
 
+RunArgument = Annotated[
+    Path, typer.Argument(help="A run file; config/train-hip.toml explains every key.")
+]
+
+
+@app.command()
+def train(run: RunArgument) -> None:
+    """Train a network on this machine, as a run file says.
+
+    Simulates the scenes that are missing, then learns from them. Stop it when you like: the
+    next call goes on from the last checkpoint. Curves are drawn into the run's folder.
+    """
+    from node import learning
+
+    try:
+        is_done = learning.train(out, run)
+    except learning.LearningError as fault:
+        _end(str(fault), SETTINGS_WRONG)
+    if not is_done:
+        raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
+def evaluate(run: RunArgument) -> None:
+    """Judge a trained network on the people that it has not seen.
+
+    Prints the table of results, and writes it into the run's folder as Markdown and as JSON.
+    Distances are between surfaces, mm; every image is simulated.
+    """
+    from node import learning
+
+    try:
+        learning.evaluate(out, run)
+    except learning.LearningError as fault:
+        _end(str(fault), SETTINGS_WRONG)
+
+
 def main() -> None:
     """Run the command."""
     app()

@@ -25,7 +25,7 @@ def evaluate(path: Path, say: Say = print) -> Path:
     net, step = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
     found = judged(
-        network(net),
+        network(net, size=archive.region.voxels),
         archive,
         archive.judged_in(settings.fold),
         image_size=settings.network.image_size,

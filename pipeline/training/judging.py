@@ -27,11 +27,10 @@ from pipeline.training.pool import Shot, simulate
 from pipeline.training.posing import RIGID, Pose
 from pipeline.types import Mesh, ViewName
 
-SIZE = 128
 MARGIN_MM = 6.0
 """A surface this near to a face of the cube is cut off, and not judged."""
 Reconstruct = Callable[[Seen], Tensor]
-"""From views to (T, N, N, N) signed distances over the cube, mm, axes z, y, x."""
+"""From views to (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as the archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +165,8 @@ def as_json(judgements: Sequence[Judgement], summaries: Sequence[Summary]) -> Ma
     }
 
 
-def network(net: Lifting, *, size: int = SIZE) -> Reconstruct:
-    """The network as an engine to be judged: every voxel centre is asked."""
+def network(net: Lifting, *, size: int) -> Reconstruct:
+    """The network as an engine to be judged: `size` is the archive's."""
 
     @torch.no_grad()
     def reconstruct(seen: Seen) -> Tensor:
@@ -216,8 +215,7 @@ def _one(
             continue
         placed = Mesh(_placed(true.vertices, pose), true.faces.numpy())
         made = isosurface(distances[channel], edge)
-        step = truth.shape[-1] // distances.shape[-1]
-        overlap = dice(truth[channel, ::step, ::step, ::step] < 0, distances[channel] < 0)
+        overlap = dice(truth[channel] < 0, distances[channel] < 0)
         assd, hd95 = _apart(made, placed, edge / 2 - MARGIN_MM)
         found.append(Judgement(condition.name, case.person, case.name, bone, overlap, assd, hd95))
     return found

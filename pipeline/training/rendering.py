@@ -13,7 +13,6 @@ from pipeline.simulate import project
 from pipeline.training.posing import Scene
 from pipeline.types import View
 
-
 SEAM_MM = 12.0
 """Over which the fine drawing passes into the coarse one: an edge there would be learned from."""
 
