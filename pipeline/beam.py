@@ -64,6 +64,22 @@ def lengths(beams: Beam) -> Tensor:
     return in_mm
 
 
+def source_to_detectors(beams: Beam) -> Tensor:
+    """(N,) SID, mm, perpendicular to the detectors."""
+    return (_normals(beams) * ways(beams)[..., 2]).sum(dim=-1)
+
+
+def source_to_isocentres(beams: Beam) -> Tensor:
+    """(N,) SOD, mm, along the same perpendicular."""
+    return -(_normals(beams) * beams.source).sum(dim=-1)
+
+
+def pitches(beams: Beam) -> Tensor:
+    """(N,) mm between neighbours in a column of pixels."""
+    pitch: Tensor = torch.linalg.vector_norm(beams.patient_from_pixel[..., 0], dim=-1)
+    return pitch
+
+
 def moved(beams: Beam, turn: Tensor, shift: Tensor) -> Beam:
     """The beams turned as rigid bodies about the isocentre and then shifted.
 
@@ -81,6 +97,13 @@ def moved(beams: Beam, turn: Tensor, shift: Tensor) -> Beam:
     source = (rotation @ beams.source[..., None])[..., 0] + shift
     pixels = rotation @ beams.patient_from_pixel + shift[..., None] * _last(beams)
     return Beam(source, pixels, beams.rows, beams.columns)
+
+
+def _normals(beams: Beam) -> Tensor:
+    """(N, 3) units, across the detectors and away from the sources."""
+    down, along, first = ways(beams).unbind(dim=-1)
+    across = torch.nn.functional.normalize(torch.linalg.cross(down, along), dim=-1)
+    return across * (across * first).sum(dim=-1, keepdim=True).sign()
 
 
 def _last(beams: Beam) -> Tensor:

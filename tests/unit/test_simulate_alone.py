@@ -16,9 +16,12 @@ ASK = "import sys; import {}; print(*(name for name in {} if name in sys.modules
     [
         "pipeline.camera",
         "pipeline.projection",
-        "pipeline.beam",
         "pipeline.simulate",
         "pipeline.thickness",
+        "pipeline.tissue",
+        "pipeline.implants",
+        "pipeline.acquisition",
+        "pipeline.presentation",
     ],
 )
 def test_the_simulation_imports_nothing_but_torch_and_numpy(module: str) -> None:
