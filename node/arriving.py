@@ -49,6 +49,7 @@ class Arriving:
         self._handle = handle
         self._sha256 = hashlib.sha256(before)
         self._size_bytes = len(before)
+        self._released_bytes = 0
         self._fault: StorageError | None = None
 
     def write(self, part: memoryview) -> None:
@@ -63,8 +64,15 @@ class Arriving:
         self._size_bytes += len(part)
         try:
             files.put(self._handle, part)
+            self._release()
         except StorageError as fault:
             self._fault = fault
+
+    def _release(self) -> None:
+        begin = self._released_bytes
+        if self._size_bytes - begin >= files.CHUNK_BYTES:
+            files.release(self._handle, begin, self._size_bytes - begin)
+            self._released_bytes = self._size_bytes
 
     def digest(self) -> files.Digest:
         """Of the whole file.

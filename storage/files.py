@@ -92,6 +92,18 @@ def put(handle: int, chunk: bytes | memoryview) -> None:
             rest = rest[os.write(handle, rest) :]
 
 
+def release(handle: int, begin: int, nr_bytes: int) -> None:
+    """The disk is at work on these bytes of a file; the memory of those that are on it is free.
+
+    Called while a file grows, it leaves less for the sync to wait for. Called after the sync, it
+    leaves the memory to the next file: what was received is read once more at most, and soon, and
+    kept in memory a day's radiographs push out all else. In a virtual machine each page of the
+    next is then a new one that the host must give, which was two thirds of the time in the system.
+    """
+    if hasattr(os, "posix_fadvise"):  # not on macOS, where people try the demo
+        os.posix_fadvise(handle, begin, nr_bytes, os.POSIX_FADV_DONTNEED)
+
+
 def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
     """The file `temporary`, on the same file system, now belongs to the store, for good.
 
@@ -112,7 +124,7 @@ def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
             if digest is None:
                 digest = Digest(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes)
             os.fsync(file.fileno())
-            _forget(file.fileno())
+            release(file.fileno(), 0, size_bytes)
         _require_whole(size_bytes, digest)
         return _keep(root, temporary, digest.sha256, size_bytes)
     except BaseException:
@@ -155,21 +167,30 @@ def _require_whole(size_bytes: int, digest: Digest) -> None:
 def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
     """Renames over a file of the same digest: what is there may have been damaged since."""
     path = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.dcm"
+    final = root / path
     with _on_disk():
-        final = _folder((root / path).parent) / Path(path).name
+        holders = _made(final.parent)
         temporary.replace(final)
-        for folder in (final.parent, final.parent.parent, root):
-            _sync(folder)  # all three: another thread may have made one and not synced it yet
+        # All three in any case: another thread may have made one and not synced it yet.
+        for folder in dict.fromkeys((final.parent, final.parent.parent, root, *holders)):
+            _sync(folder)
     return Written(path=path, sha256=sha256, size_bytes=size_bytes)
 
 
 def _folder(folder: Path) -> Path:
-    """Makes the folder and those above it; each new name is synced in the folder that holds it."""
-    if not folder.is_dir():
-        _folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _sync(folder.parent)
+    """The folder is there, and would be after a power cut."""
+    for holder in _made(folder):
+        _sync(holder)
     return folder
+
+
+def _made(folder: Path) -> tuple[Path, ...]:
+    """Makes the folder and those above it; those that hold a new name, and are to be synced."""
+    if folder.is_dir():
+        return ()
+    above = _made(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return (*above, folder.parent)
 
 
 def _sync(folder: Path) -> None:
@@ -178,17 +199,6 @@ def _sync(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _forget(handle: int) -> None:
-    """The system may use the memory of what was synced for the next file.
-
-    What was received is read once more at most, seconds later. Kept in memory, a day's radiographs
-    push out all else, and each page of the next is a new one: in a virtual machine, where those
-    come from the host one by one, that was two thirds of the receiver's time in the system.
-    """
-    if hasattr(os, "posix_fadvise"):  # not on macOS, where people try the demo
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
