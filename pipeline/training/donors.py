@@ -30,6 +30,10 @@ CARTILAGE = 4.0
 """Between patella and trochlea, bone to bone."""
 PATELLA_HEIGHT = 20.0
 """Of the middle of the patella over the joint line, the knee being straight."""
+CLEARANCE = 1.5
+"""Between tibia and fibula."""
+LEVEL = 6.0
+"""Points so far above or below are taken to be at one height."""
 FIBULA_RADII = ((0.0, 3.0), (3.0, 8.5), (9.0, 11.0), (20.0, 9.5), (32.0, 6.5), (55.0, 6.0))
 """Millimetres below the apex of the head, and radius there; the last holds down the shaft."""
 
@@ -102,7 +106,7 @@ def laid_on_groove(patella: Surface, femur: Surface) -> Surface:
 def made_up_fibula(tibia: Surface, until: float, seed: int) -> Surface:
     """A fibula beside a right tibia: a head behind and outside of the plateau, a slender shaft.
 
-    It keeps a millimetre or more away from the tibia and reaches down to the height `until`.
+    It keeps `CLEARANCE` away from the tibia and reaches down to the height `until`.
     """
     random = np.random.default_rng(seed)
     top = float(np.quantile(tibia.vertices[:, 2], 0.98)) - random.uniform(12, 18)
@@ -111,38 +115,41 @@ def made_up_fibula(tibia: Surface, until: float, seed: int) -> Surface:
     towards = np.array([-np.cos(outwards), np.sin(outwards)])
     depths = np.array([d for d, _ in FIBULA_RADII] + list(np.arange(65.0, top - until, RING)))
     radii = scale * np.interp(depths, *np.array(FIBULA_RADII).T)
-    centres = np.array(
-        [
-            _beside(tibia, top - depth, towards, radius)
-            for depth, radius in zip(depths, np.maximum(radii, 8 * scale), strict=True)
-        ]
-    )
-    centres = _smoothed(centres)
+    levels = [_level(tibia, top - depth) for depth in depths]
+    path = _smoothed(np.array([_beside(level, towards) for level in levels]))
+    while (lack := CLEARANCE - _clearance(path, radii, levels)) > 0:
+        path = path + (lack + 0.1) * towards
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    shape = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (
-        1 + random.uniform(0.0, 0.12) * np.cos(3 * angle + random.uniform(0, 6))[:, None]
-    )
-    rings = centres[:, None, :] + radii[:, None, None] * shape
-    heights = np.repeat((top - depths)[:, None, None], 24, axis=1)
+    edge = 1 + random.uniform(0.0, 0.12) * np.cos(3 * angle + random.uniform(0, 6))
+    outline = np.stack([np.cos(angle), np.sin(angle)], axis=1) * edge[:, None]
+    rings = path[:, None, :] + radii[:, None, None] * outline
+    heights = np.repeat((top - depths)[:, None, None], len(angle), axis=1)
     return _tube(np.concatenate([rings, heights], axis=2))
 
 
-def _beside(tibia: Surface, height: float, towards: Float, radius: float) -> Float:
-    """(2,) where a disc of `radius` clears the tibia by 1.5 mm at this height, outside of it."""
-    lowest = float(tibia.vertices[:, 2].min()) + 4
-    level = np.abs(tibia.vertices[:, 2] - max(height, lowest)) < 4
-    points = tibia.vertices[level, :2]
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    away = 0.0
-    while np.linalg.norm(points - (middle + away * towards), axis=1).min() < radius + 1.5 or (
-        away < ((points - middle) @ towards).max()
-    ):
-        away += 0.5
-    return np.asarray(middle + max(away, 24.0) * towards)
+def _level(tibia: Surface, height: float) -> Float:
+    """(N, 2) points of the tibia at about this height; at its end, those of its end."""
+    lowest = float(tibia.vertices[:, 2].min()) + LEVEL
+    near = np.abs(tibia.vertices[:, 2] - max(height, lowest)) < LEVEL
+    return np.asarray(tibia.vertices[near, :2])
+
+
+def _beside(level: Float, towards: Float) -> Float:
+    """(2,) just outside of the tibia, or 24 mm from its middle where it is slender."""
+    middle = (level.min(axis=0) + level.max(axis=0)) / 2
+    return np.asarray(middle + max(((level - middle) @ towards).max(), 24.0) * towards)
+
+
+def _clearance(path: Float, radii: Float, levels: list[Float]) -> float:
+    """From the widest part of any ring to the tibia; rings have at most an eighth more."""
+    return min(
+        float(np.linalg.norm(level - centre, axis=1).min()) - 1.12 * radius
+        for centre, radius, level in zip(path, radii, levels, strict=True)
+    )
 
 
 def _smoothed(path: Float) -> Float:
-    """A path without kinks that stays as far out as it was."""
+    """A path without kinks."""
     padded = np.pad(path, ((4, 4), (0, 0)), mode="edge")
     kernel = np.hanning(11)[1:-1] / np.hanning(11).sum()
     return np.stack([np.convolve(padded[:, i], kernel, mode="valid") for i in range(2)], axis=1)

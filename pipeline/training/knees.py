@@ -1,13 +1,14 @@
 """The legs of the knee, all laid by the distal femur on one reference, with the shaft upright.
 
 People with whole legs (one of `bones/vsd`, four of `bones/staple`) bring their own bones; the
-others of `bones/vsd` only their femur, below which a synthetic knee is put that fits it best.
+others of `bones/vsd` only their femur, below which a synthetic knee is put, scaled to fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ REACH = 256.0
 """Shafts that are drawn out leave the wide cube."""
 APART = 190.0
 """Between the knees of a synthetic pair; people lie with them 150 to 250 mm apart."""
+SYNTHETIC = 35
+"""Of the 90 knees that belong to nobody: as many as an archive of 60 MiB has room for."""
 LENT = ("tibia", "patella", "fibula")
 
 
@@ -43,20 +46,22 @@ class _Placed:
     """A synthetic knee in the frame of the region, complete but for the other leg."""
 
     name: str
-    width: float
     femur: Surface
+    """As it was drawn, its shaft cut off."""
     bones: Mapping[str, Surface]
 
 
 def knee_legs(region: Region, data: Path, synthetic: int | None = None) -> list[Leg]:
-    """All legs with a knee; at most `synthetic` of those that belong to nobody."""
+    """All legs with a knee; `synthetic` (else `SYNTHETIC`) of those that belong to nobody."""
+    count = SYNTHETIC if synthetic is None else synthetic
     people = read_vsd(data / "bones" / "vsd")
     reference = reference_of(people)
     knees = donors.read_synthetic(data / "bones" / "knee_ssm" / "knees.npz")
     start = laid_on(knees[0].bones["femur"].vertices, reference, mirrored=False).transform
-    placed = [_placed(knee, reference, start, i) for i, knee in enumerate(knees[:synthetic])]
+    placed = [_placed(knee, reference, start, i) for i, knee in enumerate(knees[:count])]
     whole = [*people, *read_staple(data / "bones" / "staple")]
-    legs = [leg for person in whole for leg in _legs_of(person, reference, placed)]
+    lenders = cycle(placed)
+    legs = [leg for person in whole for leg in _legs_of(person, reference, lenders)]
     return legs + [
         _synthetic_leg(knee, placed[(i + 1) % len(placed)], seed=i) for i, knee in enumerate(placed)
     ]
@@ -84,11 +89,11 @@ def reference_of(people: Sequence[Person]) -> Reference:
     return Reference(femur[femur[:, 2] < femur[:, 2].min() + DISTAL + 15], DISTAL)
 
 
-def _legs_of(person: Person, reference: Reference, placed: Sequence[_Placed]) -> list[Leg]:
+def _legs_of(person: Person, reference: Reference, lenders: Iterator[_Placed]) -> list[Leg]:
     """The legs of a person whose distal femur is known, the other one as a neighbour."""
     sides = [side for side in ("R", "L") if f"femur_{side}" in person.bones]
     frames = {side: _laid(person, side, reference) for side in sides}
-    own = {side: _completed(person, side, frames[side], placed) for side in sides}
+    own = {side: _completed(person, side, frames[side], next(lenders)) for side in sides}
     legs = []
     for side in sides:
         here = own[side]
@@ -108,21 +113,21 @@ def _laid(person: Person, side: str, reference: Reference) -> Float:
     return fitted.transform
 
 
-def _completed(person: Person, side: str, frame: Float, placed: Sequence[_Placed]) -> Leg:
-    """The leg without the other one; what it lacks is lent by the knee that fits it best."""
+def _completed(person: Person, side: str, frame: Float, lender: _Placed) -> Leg:
+    """The leg without the other one; what it lacks is lent by a knee that belongs to nobody."""
     names = {f"{bone}_{side}" for bone in ("femur", *LENT, "talus", "calcaneus")}
     only = {name: bone for name, bone in person.bones.items() if name in names}
     clicked = {n: p for n, p in person.landmarks.items() if n.endswith(f"_{side}")}
     mine = replace(person, bones=only, landmarks=_femoral(clicked))
     leg = leg_of(mine, side, frame, {})
-    donor = _lender(leg.bones["femur"], placed, second=side == "L")
-    bones, borrowed = dict(leg.bones), {}
-    if "tibia" in bones and person.parted:
-        bones["tibia"], bones["fibula"] = _brought_to(bones, donor)
-    for name in LENT:
-        if name not in bones:
-            bones[name], borrowed[name] = donor.bones[name], donor.name
-    return replace(leg, bones=bones, borrowed=borrowed)
+    missing = [name for name in LENT if name not in leg.bones]
+    if not missing and not person.parted:
+        return leg
+    lent = _lent(leg.bones["femur"], lender).bones
+    bones = {**leg.bones, **{name: lent[name] for name in missing}}
+    if person.parted:
+        bones |= _brought_to(leg.bones, lent["tibia"])
+    return replace(leg, bones=bones, borrowed=dict.fromkeys(missing, lender.name))
 
 
 def _femoral(landmarks: Mapping[str, Float]) -> dict[str, Float]:
@@ -131,25 +136,23 @@ def _femoral(landmarks: Mapping[str, Float]) -> dict[str, Float]:
     return {name: p for name, p in landmarks.items() if not name.startswith(pelvic)}
 
 
-def _brought_to(bones: Mapping[str, Surface], donor: _Placed) -> tuple[Surface, Surface]:
-    """Tibia and fibula of a person whose thigh and shank are in two poses, under the femur."""
-    fixed = donor.bones["tibia"].vertices
-    fixed = fixed[fixed[:, 2] > fixed[:, 2].max() - DISTAL]
-    fitted = laid_on(
+def _brought_to(bones: Mapping[str, Surface], lent: Surface) -> dict[str, Surface]:
+    """Tibia and fibula of a person whose thigh and shank are in two poses, laid on a lent tibia."""
+    fixed = lent.vertices[lent.vertices[:, 2] > lent.vertices[:, 2].max() - DISTAL]
+    place = laid_on(
         bones["tibia"].vertices, Reference(fixed, DISTAL - 15, is_lower=False), mirrored=False
-    )
-    return moved(bones["tibia"], fitted.transform), moved(bones["fibula"], fitted.transform)
+    ).transform
+    return {name: moved(bones[name], place) for name in ("tibia", "fibula")}
 
 
-def _lender(femur: Surface, placed: Sequence[_Placed], *, second: bool) -> _Placed:
-    """The knee of the nearest width, moved to fit this femur; the second nearest where asked."""
-    width = _width(femur)
-    nearest = sorted(placed, key=lambda knee: abs(knee.width - width))
-    chosen = nearest[min(1, len(nearest) - 1) if second else 0]
-    low = chosen.femur.vertices[chosen.femur.vertices[:, 2] < 60][::3]
-    fit = rigid_fit(low, femur.vertices[femur.vertices[:, 2] < 75], start=np.eye(4))
-    bones = {name: moved(bone, fit) for name, bone in chosen.bones.items()}
-    return replace(chosen, bones=bones)
+def _lent(femur: Surface, knee: _Placed) -> _Placed:
+    """The knee, scaled and moved so that its femur lies on this one, its patella on the groove."""
+    low = knee.femur.vertices[knee.femur.vertices[:, 2] < 60][::3]
+    fixed = femur.vertices[femur.vertices[:, 2] < 75]
+    fit = rigid_fit(low, fixed, start=np.eye(4), scaled=True)
+    bones = {name: moved(bone, fit) for name, bone in knee.bones.items()}
+    bones["patella"] = donors.laid_on_groove(bones["patella"], femur)
+    return replace(knee, bones=bones)
 
 
 def _placed(knee: Knee, reference: Reference, start: Float, seed: int) -> _Placed:
@@ -164,12 +167,7 @@ def _placed(knee: Knee, reference: Reference, start: Float, seed: int) -> _Place
     patella = donors.laid_on_groove(moved(knee.bones["patella"], turn), femur)
     fibula = donors.made_up_fibula(tibia, -REACH, seed)
     bones = {"femur": long_femur, "tibia": tibia, "patella": patella, "fibula": fibula}
-    return _Placed(f"knee_ssm/{knee.name}", _width(femur), femur, bones)
-
-
-def _width(femur: Surface) -> float:
-    low = femur.vertices[femur.vertices[:, 2] < 45, 0]
-    return float(low.max() - low.min())
+    return _Placed(f"knee_ssm/{knee.name}", femur, bones)
 
 
 def _synthetic_leg(knee: _Placed, neighbour: _Placed, seed: int) -> Leg:

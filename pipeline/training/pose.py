@@ -42,7 +42,7 @@ class Fitted:
     transform: Float
     """(4, 4)."""
     gap: float
-    """Mean distance of the best nine tenths of its points, mm."""
+    """Mean distance of the best nine tenths of the points, the larger of both ways, mm."""
 
 
 def moved(mesh: Surface, transform: Float) -> Surface:
@@ -149,12 +149,18 @@ def _ends(points: Float, reference: Reference) -> list[Float]:
 
 
 def _turns(points: Float, axis: Float, reference: Reference) -> list[Float]:
-    """(4, 4) that put `axis` upright (or upside down), each turned by another 30 degrees."""
-    height = points @ axis
-    end = points[height < height.min() + reference.used].mean(axis=0)
-    z = axis if reference.is_lower else -axis
+    """(4, 4) that put `axis` upright (or upside down), each turned by another 30 degrees.
+
+    The tips of both ends come to one height, and both ends to one breadth.
+    """
+    sign = 1.0 if reference.is_lower else -1.0
+    z = sign * axis
     side = np.linalg.svd(z[None])[2][1]
     upright = np.stack([side, np.cross(z, side), z])
+    half = reference.used / 2
+    upright *= _breadth(reference.points, sign, half) / _breadth(points @ upright.T, sign, half)
+    height = sign * (points @ upright[2])
+    end = points[height < height.min() + reference.used].mean(axis=0)
     starts = []
     for angle in np.arange(12) * np.pi / 6:
         turn = np.eye(4)
@@ -162,8 +168,17 @@ def _turns(points: Float, axis: Float, reference: Reference) -> list[Float]:
         about_z = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
         turn[:3, :3] = about_z @ upright
         turn[:3, 3] = reference.points.mean(axis=0) - turn[:3, :3] @ end
+        tip = (sign * (points @ turn[2, :3])).min()
+        turn[2, 3] = sign * ((sign * reference.points[:, 2]).min() - tip)
         starts.append(turn)
     return starts
+
+
+def _breadth(points: Float, sign: float, depth: float) -> float:
+    """How far the last `depth` mm reach out from their middle, root mean square."""
+    height = sign * points[:, 2]
+    end = points[height < height.min() + depth, :2]
+    return float(np.sqrt(((end - end.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
 def _improved(
@@ -174,8 +189,15 @@ def _improved(
     height = sign * (points @ start[2, :3])
     end = points[height < height.min() + reference.used][::every]
     transform = rigid_fit(end, reference.points, start=start, steps=steps, scaled=True)
-    gap = np.sort(tree.query(end @ transform[:3, :3].T + transform[:3, 3])[0])
-    return Fitted(transform, float(gap[: int(0.9 * len(gap))].mean()))
+    laid = points[::every] @ transform[:3, :3].T + transform[:3, 3]
+    there, _ = tree.query(end @ transform[:3, :3].T + transform[:3, 3])
+    back, _ = cKDTree(laid).query(reference.points[::every])
+    return Fitted(transform, max(_trimmed(there), _trimmed(back)))
+
+
+def _trimmed(gaps: Float) -> float:
+    """The mean of the best nine tenths."""
+    return float(np.sort(gaps)[: int(0.9 * len(gaps))].mean())
 
 
 def _between(source: Float, target: Float, *, scaled: bool) -> Float:

@@ -44,7 +44,7 @@ def prepare(
 ) -> None:
     """`out` holds the archive of `region`, made of the bones in `data`.
 
-    At most `synthetic` knees of nobody are in it; all of them where it is None.
+    `synthetic` says how many knees of nobody are in it, None that as many as is customary.
     """
     began = time.monotonic()
     legs = LEGS[region.name](region, data, synthetic)
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--region", choices=[region.name for region in REGIONS], required=True)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds bones/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--synthetic", type=int, help="at most so many synthetic knees")
+    parser.add_argument("--synthetic", type=int, help="how many synthetic knees")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args(arguments)
     prepare(
