@@ -280,6 +280,16 @@ class Rule(Table):
         region = str(info.data.get("region", ""))
         return usable(model, region, set(info.data.get("views", ("frontal", "lateral"))))
 
+    @field_validator("kinds")
+    @classmethod
+    def _kinds_have_bones(cls, kinds: tuple[ObjectKind, ...]) -> tuple[ObjectKind, ...]:
+        if ObjectKind.NOTICE in kinds:
+            instead = "set notify_declined or notify_withheld"
+            raise ValueError(f"notice is sent in place of bones: leave it out, and {instead}")
+        if set(kinds) == {ObjectKind.REPORT}:
+            raise ValueError("report alone shows no bone: name key-image, or another kind")
+        return kinds
+
     def to_assume(self) -> Assume:
         """What this rule lets the pipeline assume."""
         given = self.assume

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pipeline import drawing
+from pipeline.colours import colours
 from pipeline.drawing import Box
-from pipeline.panels import Sheet, bone_panels, colours, radiograph_panels
+from pipeline.panels import Sheet, bone_panels, radiograph_panels
 from pipeline.paragraphs import paragraphs
 from pipeline.render import simplified
 from pipeline.types import Radiograph, Reconstruction, Side
@@ -40,7 +41,8 @@ WIDTH, HEIGHT = 1440, 1080
 MAX_FACES = 20_000
 LEFT_SHARE = 0.45
 HEADLINE = 44
-"""Pixels at 1080 rows."""
+TOP_FREE, BOTTOM_FREE = 64, 80
+"""Pixels at 1080 rows: viewers write name and date, window and image number near these edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,10 @@ def key_image(
     strip = Box(0, 0, width, sheet.px(HEADLINE))
     drawing.caution_strip(sheet.canvas, strip)
     margin = sheet.px(28)
-    header = Box(margin, strip.bottom, width - 2 * margin, sheet.px(96))
+    top = strip.bottom + sheet.px(TOP_FREE)
+    header = Box(margin, top, width - 2 * margin, sheet.px(96))
     _header(sheet, header, page, radiographs)
-    body = Box(margin, header.bottom, header.width, height - header.bottom - sheet.px(40))
+    body = Box(margin, header.bottom, header.width, height - header.bottom - sheet.px(BOTTOM_FREE))
     left = Box(body.x, body.y, int(body.width * LEFT_SHARE) - margin, body.height)
     right = Box(left.right + margin, body.y, body.right - left.right - margin, body.height)
     drawn = simplified(made.bones, MAX_FACES)

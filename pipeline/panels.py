@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pipeline import drawing
-from pipeline.drawing import Box, Outlined, Rgb
+from pipeline.colours import colours
+from pipeline.drawing import Box, Outlined
 from pipeline.render import painted, shaded, viewpoint
 from pipeline.types import Assumption, Bone, Radiograph, View
 from pipeline.wording import ORIENTATION_ASSUMED, is_assumed, is_scale_assumed
@@ -33,17 +34,6 @@ DIRECTIONS = (
     ("from the patient's right", (1.0, 0.0, 0.0)),
 )
 """Caption, and the direction in which one looks, LPS."""
-
-COLOURS: tuple[Rgb, ...] = (
-    drawing.OUTLINE,
-    (196, 160, 255),
-    (150, 220, 110),
-    (110, 175, 255),
-    (255, 150, 190),
-    (232, 226, 130),
-    (255, 140, 105),
-)
-"""Of outlines; the amber of cautions is not among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +54,6 @@ class Sheet:
     def scale_assumed(self) -> bool:
         """Whether every length must be said to be assumed."""
         return is_scale_assumed(self.assumptions)
-
-
-def colours(bones: Sequence[Bone]) -> tuple[Rgb, ...]:
-    """The colour of each bone's outline; several bones are told apart by it."""
-    return tuple(COLOURS[number % len(COLOURS)] for number in range(len(bones)))
 
 
 def coloured(bones: Sequence[Bone]) -> tuple[Bone, ...]:

@@ -25,14 +25,14 @@ from pipeline.drawing import Box
 from pipeline.geometry import project
 from pipeline.panels import coloured
 from pipeline.render import Painted, painted, shaded, simplified, viewpoint
-from pipeline.types import Bone, Float, Side, View
-from pipeline.wording import titled
+from pipeline.types import Assumption, Bone, Float, Side, View
+from pipeline.wording import SIDE_ASSUMED, is_assumed, is_scale_assumed, titled
 
 FRAMES: Final = 36
 STEP_DEG: Final = 360 / FRAMES
 ELEVATION_DEG: Final = 14.0
-PIXELS: Final = 83_000
-"""Of a frame: 36 of them in colour are 9 MB."""
+PIXELS: Final = 66_000
+"""Of a frame: 36 of them in colour are 7 MB."""
 COLUMNS: Final = (232, 360)
 MAX_FACES: Final = 6_000
 THREADS: Final = 2
@@ -74,15 +74,15 @@ class _Stage:
 
 
 def turntable(
-    bones: Sequence[Bone], region: str, side: Side, *, is_scale_assumed: bool
+    bones: Sequence[Bone], region: str, side: Side, assumptions: Sequence[Assumption] = ()
 ) -> NDArray[np.uint8]:
     """The frames, (36, rows, columns, 3) RGB, 10 degrees apart, the first from the front."""
-    stage = _stage(bones, region, side, is_scale_assumed=is_scale_assumed)
+    stage = _stage(bones, titled(region, side), assumptions)
     with ThreadPoolExecutor(THREADS) as pool:
         return np.stack(list(pool.map(lambda number: _frame(stage, number), range(FRAMES))))
 
 
-def _stage(bones: Sequence[Bone], region: str, side: Side, *, is_scale_assumed: bool) -> _Stage:
+def _stage(bones: Sequence[Bone], title: str, assumptions: Sequence[Assumption]) -> _Stage:
     surface = painted(simplified(coloured(bones), MAX_FACES))
     low, high = surface.mesh.vertices.min(axis=0), surface.mesh.vertices.max(axis=0)
     centre = (low + high) / 2
@@ -98,9 +98,11 @@ def _stage(bones: Sequence[Bone], region: str, side: Side, *, is_scale_assumed: 
     # 5 %: what is nearer than the middle looks larger
     mm_per_px = 1.05 * max(wide / room[0], tall / room[1])
     middle = centre - [0, 0, RING_GAP * height / 2]
-    ground = _ground(columns, rows, titled(region, side))
-    box = Box(0, 0, columns, rows - 2)
-    drawing.scale_bar(ground, box, 1 / mm_per_px, 11, 0.3 * columns, is_assumed=is_scale_assumed)
+    ground = _ground(columns, rows, title)
+    if is_assumed(assumptions, SIDE_ASSUMED):
+        drawing.write(ground, (8, rows - CAPTION - 2), "SIDE ASSUMED", 13, drawing.CAUTION)
+    box, is_of_rule = Box(0, 0, columns, rows - 2), is_scale_assumed(assumptions)
+    drawing.scale_bar(ground, box, 1 / mm_per_px, 11, 0.3 * columns, is_assumed=is_of_rule)
     return _Stage(surface, ground, middle, ring, floor, mm_per_px, columns, rows - STRIP - CAPTION)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from highdicom.color import CIELabColor
 from pydicom import Dataset
 
+from pipeline.colours import colours
 from pipeline.encode.codes import ANATOMICAL_STRUCTURE, LATERALITY, code_item, region_item
 from pipeline.encode.common import Result, printable
 from pipeline.encode.uids import derived_uid
@@ -56,9 +57,9 @@ def structure_item(bone: Bone) -> Dataset:
     return item
 
 
-def display_colour(bone: Bone) -> list[int]:
-    """RecommendedDisplayCIELabValue of the bone: L*, a*, b* as three unsigned shorts."""
-    return [int(value) for value in CIELabColor.from_rgb(*bone.rgb).value]
+def display_colours(bones: tuple[Bone, ...]) -> list[list[int]]:
+    """RecommendedDisplayCIELabValue of each bone: L*, a*, b* as three unsigned shorts."""
+    return [[int(value) for value in CIELabColor.from_rgb(*rgb).value] for rgb in colours(bones)]
 
 
 def _identity(bone: Bone) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ from pipeline.encode.volume import image_laterality
 from pipeline.keyimage import Page, key_image
 from pipeline.turntable import FRAMES, STEP_DEG, turntable
 from pipeline.types import ObjectKind, Radiograph, ViewName
-from pipeline.wording import is_scale_assumed, made_by
+from pipeline.wording import made_by
 
 FRAME_TIME_MS = 100
 """A turn in 3.6 s: slow enough to follow a contour, fast enough to see the shape by its motion."""
@@ -63,9 +63,8 @@ def key_image_object(result: Result) -> Dataset:
 def turntable_object(result: Result) -> Dataset:
     """The turntable as a Multi-frame True Color Secondary Capture. Source: PS3.3 A.8.5."""
     request = result.request
-    assumed = is_scale_assumed(assumptions(result))
     frames = turntable(
-        result.reconstruction.bones, request.region, request.side, is_scale_assumed=assumed
+        result.reconstruction.bones, request.region, request.side, assumptions(result)
     )
     ds = _capture(result, ObjectKind.TURNTABLE, MultiFrameTrueColorSecondaryCaptureImageStorage)
     put_pixels(ds, frames)

@@ -7,11 +7,12 @@ sheared, or lies on several grids, is refused here instead of being bent silentl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.types import Bone, Float, Image, Mask
+from pipeline.types import Bone, Float, Image, Mask, Volume
 
 SURFACE = 0.5
 """The occupancy at the surface of a bone."""
@@ -40,6 +41,45 @@ class Grid:
         """The centre of the upper left voxel of slice `k`, LPS mm."""
         position = self.patient_from_index @ np.array([k, 0, 0, 1])
         return [float(value) for value in position[:3]]
+
+
+def standing(volume: Volume) -> Volume:
+    """`volume` with k towards the head, j towards the back, i to the left, as nearly as can be.
+
+    No value and no place changes: axes are exchanged and turned round. Some viewers show a grid
+    whose axes run the other way mirrored. Of a grid that lies askew the nearest right-handed order
+    of its axes is taken.
+
+    Source: PS3.3 C.7.6.2.1.1; in LPS, x runs to the left, y to the back, z to the head.
+    """
+    axes = volume.patient_from_index[:3, :3] / np.linalg.norm(
+        volume.patient_from_index[:3, :3], axis=0
+    )
+    order = max(_right_handed(axes), key=lambda one: float(np.trace(axes[::-1] @ one)))
+    if np.array_equal(order, np.eye(3)):
+        return volume
+    steps = np.abs(order).argmax(axis=0)
+    is_turned = order[steps, range(3)] < 0
+    index_from_standing = np.eye(4)
+    index_from_standing[:3, :3] = order
+    last = np.array(volume.array.shape)[steps] - 1
+    index_from_standing[steps, 3] = np.where(is_turned, last, 0)
+    turned = tuple(int(axis) for axis in np.flatnonzero(is_turned))
+    array = np.flip(volume.array.transpose(steps), turned)
+    return Volume(np.ascontiguousarray(array), volume.patient_from_index @ index_from_standing)
+
+
+def _right_handed(axes: Float) -> list[Float]:
+    """The matrices of 0, 1 and -1 that turn k, j, i into axes of which k is i x j."""
+    found = []
+    for steps in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            order = np.zeros((3, 3))
+            order[steps, range(3)] = signs
+            # columns k, j, i: i x j = k is a negative determinant
+            if np.linalg.det(axes @ order) < 0:
+                found.append(order)
+    return found
 
 
 def common_grid(bones: tuple[Bone, ...]) -> Grid:

@@ -32,22 +32,30 @@ LETTERS = {
     " ": ("..", "..", "..", "..", ".."),
 }
 HEIGHT_PX = 5
-MARGIN_PX = 2
+MARGIN_PX = 1
+LEADING_PX = HEIGHT_PX + 1
 
 
 def burnt_in(rows: int, columns: int, text: str = WARNING) -> Mask:
-    """True where `text` is written into the upper left corner of an image, wrapped at words.
+    """True where `text` is written along the upper edge of an image, and what is left along the
+    lower one.
+
+    Slices stand one behind the other: words that reached into the image would be walls before the
+    bones in every view from the front or the side. At the edges there is no bone.
 
     Returns:
         Shape (rows, columns); all False where the image is too small to hold the text.
     """
     image = np.zeros((rows, columns), dtype=np.bool_)
     lines = [_line(words) for words in _wrapped(text.split(), columns - 2 * MARGIN_PX)]
-    needed = 2 * MARGIN_PX + len(lines) * (HEIGHT_PX + 2)
+    above = -(-len(lines) // 2)
+    needed = 2 * MARGIN_PX + len(lines) * LEADING_PX
     if needed > rows // 2 or any(line.shape[1] > columns - 2 * MARGIN_PX for line in lines):
         return image
     for number, line in enumerate(lines):
-        top = MARGIN_PX + number * (HEIGHT_PX + 2)
+        top = MARGIN_PX + number * LEADING_PX
+        if number >= above:
+            top = rows - MARGIN_PX - (len(lines) - number) * LEADING_PX + 1
         image[top : top + HEIGHT_PX, MARGIN_PX : MARGIN_PX + line.shape[1]] = line
     return image
 

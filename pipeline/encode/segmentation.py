@@ -22,6 +22,7 @@ from pydicom import Dataset
 from pydicom.sr.coding import Code as PydicomCode
 from pydicom.uid import UID
 
+from pipeline.colours import colours
 from pipeline.encode.bones import (
     property_items,
     segment_label,
@@ -198,7 +199,9 @@ def _described(bone: Bone, number: int, result: Result) -> hd.seg.SegmentDescrip
         ),
         tracking_uid=tracking_uid(bone, result),
         tracking_id=tracking_id(bone, result),
-        display_color=hd.color.CIELabColor.from_rgb(*bone.rgb),
+        display_color=hd.color.CIELabColor.from_rgb(
+            *colours(result.reconstruction.bones)[number - 1]
+        ),
     )
 
 

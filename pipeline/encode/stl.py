@@ -16,7 +16,7 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedSTLStorage
 
 from pipeline.encode.bones import (
-    display_colour,
+    display_colours,
     segment_label,
     structure_item,
     tracking_id,
@@ -87,7 +87,7 @@ def _object(bone: Bone, number: int, result: Result) -> Dataset:
     ds.Modality = "M3D"
     ds.InstanceNumber = number
     _put_document(ds, bone, result)
-    _put_model(ds, bone, result)
+    _put_model(ds, bone, number, result)
     ds.ReferencedSeriesSequence = radiograph_series(result)
     return ds
 
@@ -112,7 +112,7 @@ def _put_document(ds: Dataset, bone: Bone, result: Result) -> None:
     ds.EncapsulatedDocument = content
 
 
-def _put_model(ds: Dataset, bone: Bone, result: Result) -> None:
+def _put_model(ds: Dataset, bone: Bone, number: int, result: Result) -> None:
     """Source: PS3.3 C.35.1; the region and the tracking are a standard extension (PS3.2 3.11.2)."""
     ds.MeasurementUnitsCodeSequence = [code_item(MILLIMETRE)]
     ds.ModelModification = "NO"
@@ -120,7 +120,7 @@ def _put_model(ds: Dataset, bone: Bone, result: Result) -> None:
     ds.ModelMirroring = "NO"
     ds.ModelGroupUID = result.uid("model group")
     ds.ContentDescription = content_description(result)
-    ds.RecommendedDisplayCIELabValue = display_colour(bone)
+    ds.RecommendedDisplayCIELabValue = display_colours(result.reconstruction.bones)[number - 1]
     ds.RecommendedPresentationOpacity = 1.0
     ds.DerivationAlgorithmSequence = [algorithm_item(result.reconstruction.algorithm)]
     ds.AnatomicRegionSequence = [region_item(result.request.region, bone.code, bone.side)]

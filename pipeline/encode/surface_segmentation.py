@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.uid import SurfaceSegmentationStorage
 
 from pipeline.encode.bones import (
-    display_colour,
+    display_colours,
     property_items,
     segment_label,
     tracking_id,
@@ -84,7 +84,7 @@ def _segment(bone: Bone, number: int, result: Result) -> Dataset:
 def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     """Source: PS3.3 C.27.1."""
     mesh = sound_mesh(bone)
-    colour = display_colour(bone)
+    colour = display_colours(result.reconstruction.bones)[number - 1]
     item = Dataset()
     item.RecommendedDisplayGrayscaleValue = colour[0]
     item.RecommendedDisplayCIELabValue = colour

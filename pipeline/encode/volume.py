@@ -35,6 +35,8 @@ from pipeline.types import ObjectKind, Side
 CERTAIN = 1000
 """The stored value of probability 1."""
 LETTERING = 1500
+WINDOW = 3 * CERTAIN
+"""From no bone, black, to what no voxel has, white."""
 BITS_STORED = 12
 
 
@@ -107,8 +109,8 @@ def _put_image_pixel(ds: Dataset, grid: Grid) -> None:
     ds.RescaleIntercept = 0
     ds.RescaleSlope = 1
     ds.RescaleType = "US"
-    ds.WindowCenter = CERTAIN
-    ds.WindowWidth = 2 * CERTAIN  # certain bone is mid grey: a segment's colour reads on it
+    # certain bone is dark grey: a colour that a viewer lays half transparent over it stays strong
+    ds.WindowCenter, ds.WindowWidth = WINDOW // 2, WINDOW
     ds.WindowCenterWidthExplanation = "PROBABILITY OF BONE"
 
 

@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmwrite
 
 from pipeline.encode.capture import key_image_object, turntable_object
 from pipeline.encode.common import Result, processing_equipment
-from pipeline.encode.grid import common_grid
+from pipeline.encode.grid import common_grid, standing
 from pipeline.encode.report import report
 from pipeline.encode.segmentation import TYPES, segmentation
 from pipeline.encode.sources import read_heading
@@ -84,6 +84,8 @@ def _on_the_grid(result: Result) -> list[tuple[ObjectKind, Dataset]]:
     kinds = result.request.kinds
     if not {ObjectKind.MODEL_VOLUME, *TYPES} & set(kinds):
         return []
+    common_grid(result.reconstruction.bones)
+    result = _standing(result)
     grid = common_grid(result.reconstruction.bones)
     volume = slices(result, grid)
     shown = ObjectKind.MODEL_VOLUME in kinds
@@ -92,6 +94,13 @@ def _on_the_grid(result: Result) -> list[tuple[ObjectKind, Dataset]]:
         if kind in kinds:
             made.append((kind, segmentation(result, grid, volume, refer=shown, kind=kind)))
     return made
+
+
+def _standing(result: Result) -> Result:
+    """The result on a grid that runs as viewers expect it."""
+    made = result.reconstruction
+    bones = tuple(replace(bone, probability=standing(bone.probability)) for bone in made.bones)
+    return replace(result, reconstruction=replace(made, bones=bones))
 
 
 def written(made: list[tuple[ObjectKind, Dataset]], folder: Path) -> tuple[ResultObject, ...]:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from skimage.color import rgb2lab
 
 from pipeline.encode.write import write
 from pipeline.types import Algorithm, Assume, Bone, ObjectKind, Side
@@ -23,14 +25,12 @@ SEGMENTED = (
 ALL = (*SEGMENTED, ObjectKind.STL)
 ALONE = (ObjectKind.SURFACE_SEGMENTATION,)
 TRACKED = ("TrackingID", "TrackingUID")
-WHITE = [65535, 32896, 32896]
-"""L* 100, a* 0, b* 0 of 8 bits each, in 16 (PS3.3 C.10.7.1.1)."""
 
 
 def _pair() -> tuple[Bone, ...]:
     return (
         box("Femur", side=Side.LEFT),
-        replace(box("Tibia", code=TIBIA, side=Side.LEFT), rgb=(255, 255, 255)),
+        box("Tibia", code=TIBIA, side=Side.LEFT),
     )
 
 
@@ -74,7 +74,10 @@ def test_a_bone_has_one_colour_in_all_objects(tmp_path: Path) -> None:
     for items in (dcmread(surfaces).SurfaceSequence, models):
         colours.append([list(item.RecommendedDisplayCIELabValue) for item in items])
     assert all(one == colours[0] for one in colours)
-    assert colours[0][1] == pytest.approx(WHITE, abs=16)
+    lightness, *hue = rgb2lab(np.array([[[180, 105, 255]]]) / 255).ravel()
+    # PS3.3 C.10.7.1.1: 0 to 100, and -128 to 127, each in 16 bits
+    stored = [lightness / 100 * 65535, *((value + 128) / 255 * 65535 for value in hue)]
+    assert colours[0][1] == pytest.approx(stored, abs=64)
 
 
 def test_a_bone_has_one_code_and_one_region_in_all_objects(tmp_path: Path) -> None:

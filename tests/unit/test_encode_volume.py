@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from pipeline.encode.write import write
 from pipeline.errors import PipelineError
 from pipeline.types import Assumption, Bone, ObjectKind, Reconstruction, Side, Volume
 from tests.factories import Kind, two_views
-from tests.results import TIBIA, affine, box, radiographs, reconstruction, request, turned
+from tests.results import (
+    TIBIA,
+    affine,
+    box,
+    centres,
+    radiographs,
+    reconstruction,
+    request,
+    turned,
+)
 
 GRIDS = {
     "axial": affine((20, 24, 28)),
@@ -27,6 +37,7 @@ GRIDS = {
     "left-handed": affine((20, 24, 28), turn=np.diag([-1.0, 1.0, 1.0])),
     "thin": affine((20, 24, 28), spacing=(0.333333333, 1 / 7, 0.1)),
 }
+SIGNS = [np.array(signs) for signs in product((1.0, -1.0), repeat=3)]
 
 
 def _slices(
@@ -49,6 +60,15 @@ def _affine_of(slices: list[Dataset]) -> NDArray[np.float64]:
     return matrix
 
 
+def _at_places(
+    values: NDArray[np.generic], matrix: NDArray[np.float64]
+) -> dict[tuple[float, ...], float]:
+    """The values that are not 0, by the place of their voxel, to a thousandth of a mm."""
+    places = centres(matrix, values.shape)[values > 0]
+    rounded = np.rint(places * 1000) / 1000 + 0.0
+    return dict(zip(map(tuple, rounded.tolist()), values[values > 0].tolist(), strict=True))
+
+
 @pytest.mark.parametrize("name", GRIDS)
 def test_values_and_places_of_the_voxels_are_read_back(tmp_path: Path, name: str) -> None:
     bone = box(patient_from_index=GRIDS[name])
@@ -57,8 +77,7 @@ def test_values_and_places_of_the_voxels_are_read_back(tmp_path: Path, name: str
 
     values = np.stack([ds.pixel_array for ds in slices])
     expected = np.rint(bone.probability.array.astype(np.float64) * 1000)
-    np.testing.assert_array_equal(values, expected)
-    np.testing.assert_allclose(_affine_of(slices), GRIDS[name], atol=1e-6)
+    assert _at_places(values, _affine_of(slices)) == _at_places(expected, GRIDS[name])
     assert {ds.FrameOfReferenceUID for ds in slices} == {slices[0].FrameOfReferenceUID}
 
 
@@ -81,7 +100,32 @@ def test_every_orthogonal_grid_is_read_back_where_it_was(
             Path(folder), reconstruction(dataclasses.replace(box(), probability=solid))
         )
 
-    np.testing.assert_allclose(_affine_of(slices), matrix, atol=1e-6)
+    values = np.stack([ds.pixel_array for ds in slices])
+    found, given = (centres(*one) for one in ((_affine_of(slices), values.shape), (matrix, shape)))
+    away = np.linalg.norm(found.reshape(-1, 1, 3) - given.reshape(1, -1, 3), axis=-1)
+    assert away.min(axis=1).max() < 1e-5
+    assert away.min(axis=0).max() < 1e-5
+
+
+AXES = [np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in SIGNS]
+
+
+@pytest.mark.parametrize("turn", AXES, ids=str)
+def test_slices_run_to_the_head_rows_to_the_back_and_columns_to_the_left(
+    tmp_path: Path, turn: NDArray[np.float64]
+) -> None:
+    shape, spacing = (4, 5, 6), (2.0, 1.0, 1.5)
+    matrix = affine(shape, spacing, turn)
+    away = np.abs(centres(matrix, shape) - [1, -1, 2]).max(axis=-1)
+    array = np.where(away < 3, 0.9, 0).astype(np.float32)
+    solid = dataclasses.replace(box(), probability=Volume(array, matrix))
+
+    slices = _slices(tmp_path, reconstruction(solid))
+
+    values, found = np.stack([ds.pixel_array for ds in slices]), _affine_of(slices)
+    assert list(slices[0].ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+    assert found[2, 0] > 0
+    assert _at_places(values, found) == _at_places(np.rint(array * 1000.0), matrix)
 
 
 def test_the_volume_shows_the_most_probable_bone_of_each_voxel(tmp_path: Path) -> None:
@@ -107,14 +151,16 @@ def test_the_slices_say_that_they_are_no_ct(tmp_path: Path) -> None:
     assert (ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType) == (1, 0, "US")
 
 
-def test_the_window_shows_no_bone_as_black_and_certain_bone_as_grey(tmp_path: Path) -> None:
+def test_the_window_shows_no_bone_as_black_and_certain_bone_as_dark_grey(tmp_path: Path) -> None:
     ds = _slices(tmp_path, reconstruction())[0]
 
     assert ds.WindowCenter - ds.WindowWidth / 2 == 0
-    assert ds.WindowCenter + ds.WindowWidth / 2 == 2000  # certain bone is 1000: mid grey
+    assert ds.WindowCenter + ds.WindowWidth / 2 == 3000  # certain bone is 1000: a third of white
 
 
-def test_the_warning_is_burnt_into_a_corner_with_a_value_that_no_bone_has(tmp_path: Path) -> None:
+def test_the_warning_is_burnt_in_along_two_edges_with_a_value_that_no_bone_has(
+    tmp_path: Path,
+) -> None:
     shape = (3, 100, 128)
     bone = box(shape=shape, extents=(200, 150, 10), patient_from_index=affine(shape))
 
@@ -123,7 +169,9 @@ def test_the_warning_is_burnt_into_a_corner_with_a_value_that_no_bone_has(tmp_pa
     for ds in slices:
         written = ds.pixel_array == 1500
         assert written.any()
-        assert not written[20:].any()
+        assert written[:7].any()
+        assert written[-7:].any()
+        assert not written[7:-7].any()
         bones = np.rint(bone.probability.array[ds.InstanceNumber - 1] * 1000.0)
         np.testing.assert_array_equal(ds.pixel_array[~written], bones[~written])
         assert ds.BurnedInAnnotation == "NO"  # C.7.6.1: no patient and no date in the pixels

@@ -29,7 +29,7 @@ from pipeline.types import (
     ViewName,
 )
 from pipeline.wording import Section, assumed_section, quality_section
-from tests.results import box, reconstruction
+from tests.results import TIBIA, box, reconstruction
 
 Pixels = NDArray[np.uint8]
 PAGE = Page("hip", Side.LEFT, "node-1")
@@ -44,7 +44,7 @@ def a_ball(x: float = 0, y: float = 0, z: float = 0, radius: float = 15) -> Mesh
 
 def two_balls(first: Mesh, second: Mesh) -> tuple[Bone, Bone]:
     """Teal and violet, as several bones are told apart."""
-    return replace(box("Femur"), mesh=first), replace(box("Tibia"), mesh=second)
+    return replace(box("Femur"), mesh=first), replace(box("Tibia", code=TIBIA), mesh=second)
 
 
 def a_view(name: ViewName = ViewName.AP, rows: int = 240, columns: int = 200) -> View:
@@ -83,9 +83,7 @@ def middle(frame: Pixels) -> Pixels:
 
 
 def test_from_the_front_the_patients_left_is_on_the_right_and_from_behind_on_the_left() -> None:
-    frames = turntable(
-        two_balls(a_ball(x=40), a_ball(x=-40)), "hip", Side.LEFT, is_scale_assumed=False
-    )
+    frames = turntable(two_balls(a_ball(x=40), a_ball(x=-40)), "hip", Side.LEFT)
 
     left, right = teal_and_violet(middle(frames[0]))
     assert left > right + 30
@@ -96,7 +94,7 @@ def test_from_the_front_the_patients_left_is_on_the_right_and_from_behind_on_the
 def test_a_quarter_turn_is_seen_from_the_patients_left_with_the_front_on_the_left() -> None:
     bones = two_balls(a_ball(y=-40), a_ball(y=40))
 
-    frames = turntable(bones, "hip", Side.LEFT, is_scale_assumed=False)
+    frames = turntable(bones, "hip", Side.LEFT)
 
     front, back = teal_and_violet(middle(frames[9]))
     assert front < back - 30
@@ -108,11 +106,24 @@ def test_a_quarter_turn_is_seen_from_the_patients_left_with_the_front_on_the_lef
 def test_a_turntable_is_small_whatever_the_bones_are_like(height: float) -> None:
     bones = two_balls(a_ball(x=30), a_ball(x=-30, z=height))
 
-    frames = turntable(bones, "hip", Side.UNPAIRED, is_scale_assumed=True)
+    frames = turntable(bones, "hip", Side.UNPAIRED, (SID,))
 
     assert frames.shape[0] == 36
-    assert frames.nbytes <= 11_000_000
+    assert frames.nbytes <= 7_300_000
     assert frames.shape[1] % 2 == frames.shape[2] % 2 == 0
+
+
+def test_every_frame_of_a_turntable_says_that_the_side_was_assumed() -> None:
+    assumed = Assumption("ImageLaterality", "L", "", "the rule says so")
+
+    told, plain = (
+        turntable(two_balls(a_ball(x=30), a_ball(x=-30)), "hip", Side.LEFT, assumptions)
+        for assumptions in ((assumed,), ())
+    )
+
+    lower = told.shape[1] // 2
+    assert all(has(frame[lower:], drawing.CAUTION) for frame in told)
+    assert not any(has(frame[lower:], drawing.CAUTION) for frame in plain)
 
 
 def test_the_four_sides_of_the_key_image_show_left_right_front_and_back_where_they_are() -> None:
@@ -121,8 +132,8 @@ def test_the_four_sides_of_the_key_image_show_left_right_front_and_back_where_th
     page = key_image(made, [], PAGE)
 
     # the right 55 % of the page: front and back above, seen from left and right below
-    area = page[150:1020, 660:1410]
-    tops, bottoms = area[:400], area[470:]
+    area = page[214:990, 660:1410]
+    tops, bottoms = area[:360], area[420:]
     for panel, is_right in (
         (tops[:, :365], True),
         (tops[:, 380:], False),
@@ -155,7 +166,7 @@ def test_the_side_is_drawn_in_a_box_of_its_own_where_there_is_one() -> None:
     made = reconstruction(box())
     pages = [key_image(made, [], replace(PAGE, side=side)) for side in Side]
 
-    badge = [(page[66:120, 30:60] == drawing.INK).all(axis=-1).mean() for page in pages]
+    badge = [(page[130:184, 30:60] == drawing.INK).all(axis=-1).mean() for page in pages]
     assert badge[0] > 0.5
     assert badge[1] > 0.5
     assert badge[2] < 0.4

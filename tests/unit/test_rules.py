@@ -59,6 +59,13 @@ RULE_FAULTS = {
     "unknown priority": ({"priority": "now"}, "priority", "must be 'stat'"),
     "frame 0": ({"frame_number": 0}, "frame_number", "greater than or equal to 1"),
     "no kind": ({"kinds": []}, "kinds", "at least 1"),
+    "a notice as a result": ({"kinds": ["notice"]}, "kinds", "in place of bones"),
+    "a notice beside bones": (
+        {"kinds": ["segmentation", "notice"]},
+        "kinds",
+        "notify_declined or notify_withheld",
+    ),
+    "a report alone": ({"kinds": ["report"]}, "kinds", "shows no bone"),
     "unknown kind": ({"kinds": ["pdf"]}, "kinds[0]", "must be 'model-volume'"),
     "no condition": ({"match": {}}, "match", "at least one condition"),
     "two ways in one": (

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.surface import surface
-from pipeline.types import Bone, Side, Volume
-from tests.results import FEMUR, affine, centres
+from pipeline.types import Bone, Code, Side, Volume
+from tests.results import affine, centres
 
 Array = NDArray[np.float64]
 
@@ -31,7 +31,9 @@ TOWARDS = {
     "F": np.array([0, 0, -1.0]),
 }
 """LPS (PS3.3 C.7.6.2.1.1)."""
-RED = (214, 40, 40)
+PATELLA = Code("64234005", "SCT", "Patella")
+RED = (235, 70, 70)
+"""The display colour of a patella: nothing else on the screen of a viewer is red."""
 SHAPE = (48, 80, 60)
 SPACING = (2.0, 1.0, 1.5)
 
@@ -70,4 +72,4 @@ def bone(turn: Sequence[Sequence[float]] | None = None) -> Bone:
     matrix[:3, 3] += MIDDLE
     occupancy = Volume(contains(centres(matrix, SHAPE)).astype(np.float32), matrix)
     mesh = surface(occupancy, smoothing=0)
-    return Bone("Femur", FEMUR, Side.LEFT, occupancy, mesh, rgb=RED)
+    return Bone("Patella", PATELLA, Side.LEFT, occupancy, mesh, rgb=RED)

@@ -1,0 +1,47 @@
+"""The colour of each bone: the same in every object of a result, and no two alike in one result.
+
+A viewer lays a segment half transparent over the grey model volume, so the colours are strong
+ones; what an engine gives as `Bone.rgb` is how the bone is lit in pictures, which is another thing.
+The amber of cautions and the green and orange of no-go are not among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.types import Bone
+
+Rgb = tuple[int, int, int]
+
+TEAL: Final[Rgb] = (40, 205, 185)
+BY_CODE: Final[dict[str, Rgb]] = {
+    "272673000": TEAL,  # bone, where nothing tells one from another
+    "71341001": TEAL,  # femur
+    "29850006": (90, 140, 255),  # hip bone
+    "54735007": (235, 215, 60),  # sacrum
+    "12611008": (180, 105, 255),  # tibia
+    "64234005": (235, 70, 70),  # patella
+    "87342007": (135, 215, 55),  # fibula
+}
+"""By the SNOMED CT code of the bone, so that it looks alike from study to study."""
+OTHERS: Final[tuple[Rgb, ...]] = (
+    (255, 130, 200),
+    (135, 215, 255),
+    (190, 130, 85),
+    (215, 215, 215),
+    (0, 150, 90),
+    (130, 90, 160),
+)
+"""For bones that the table does not know, and for the second one of a pair."""
+
+
+def colours(bones: Sequence[Bone]) -> tuple[Rgb, ...]:
+    """The colour of each bone, in their order; they repeat only when there are no more."""
+    given: list[Rgb] = []
+    for bone in bones:
+        own = BY_CODE.get(bone.code.value)
+        choice = [*([own] if own else []), *OTHERS, *BY_CODE.values()]
+        least = min(given.count(rgb) for rgb in choice)
+        given.append(next(rgb for rgb in choice if given.count(rgb) == least))
+    return tuple(given)
