@@ -28,11 +28,11 @@ RING = 6.0
 """Between two rings of the shaft of a made-up fibula."""
 CARTILAGE = 4.0
 """Between patella and trochlea, bone to bone."""
-PATELLA_HEIGHT = 20.0
+PATELLA_HEIGHT = 27.0
 """Of the middle of the patella over the joint line, the knee being straight."""
 CLEARANCE = 1.5
 """Between tibia and fibula."""
-LEVEL = 6.0
+LEVEL = 4.0
 """Points so far above or below are taken to be at one height."""
 FIBULA_RADII = ((0.0, 3.0), (3.0, 8.5), (9.0, 11.0), (20.0, 9.5), (32.0, 6.5), (55.0, 6.0))
 """Millimetres below the apex of the head, and radius there; the last holds down the shaft."""
@@ -111,12 +111,12 @@ def made_up_fibula(tibia: Surface, until: float, seed: int) -> Surface:
     random = np.random.default_rng(seed)
     top = float(np.quantile(tibia.vertices[:, 2], 0.98)) - random.uniform(12, 18)
     scale = random.uniform(0.9, 1.15)
-    outwards = np.deg2rad(random.uniform(30, 45))
+    outwards = np.deg2rad(random.uniform(42, 58))
     towards = np.array([-np.cos(outwards), np.sin(outwards)])
     depths = np.array([d for d, _ in FIBULA_RADII] + list(np.arange(65.0, top - until, RING)))
     radii = scale * np.interp(depths, *np.array(FIBULA_RADII).T)
     levels = [_level(tibia, top - depth) for depth in depths]
-    path = _smoothed(np.array([_beside(level, towards) for level in levels]))
+    path = _smoothed(np.array([_beside(*at, towards) for at in zip(levels, radii, strict=True)]))
     while (lack := CLEARANCE - _clearance(path, radii, levels)) > 0:
         path = path + (lack + 0.1) * towards
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -134,10 +134,13 @@ def _level(tibia: Surface, height: float) -> Float:
     return np.asarray(tibia.vertices[near, :2])
 
 
-def _beside(level: Float, towards: Float) -> Float:
-    """(2,) just outside of the tibia, or 24 mm from its middle where it is slender."""
+def _beside(level: Float, radius: float, towards: Float) -> Float:
+    """(2,) where a disc just clears the tibia, or 24 mm from its middle where it is slender."""
     middle = (level.min(axis=0) + level.max(axis=0)) / 2
-    return np.asarray(middle + max(((level - middle) @ towards).max(), 24.0) * towards)
+    away = 24.0
+    while np.linalg.norm(level - (middle + away * towards), axis=1).min() < radius + CLEARANCE:
+        away += 0.5
+    return np.asarray(middle + away * towards)
 
 
 def _clearance(path: Float, radii: Float, levels: list[Float]) -> float:
