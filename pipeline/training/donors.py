@@ -34,6 +34,8 @@ CLEARANCE = 1.5
 """Between tibia and fibula."""
 LEVEL = 4.0
 """Points so far above or below are taken to be at one height."""
+RIM = 40
+"""Points that a level has at least; a shaft that was drawn out has few."""
 FIBULA_RADII = ((0.0, 3.0), (3.0, 8.5), (9.0, 11.0), (20.0, 9.5), (32.0, 6.5), (55.0, 6.0))
 """Millimetres below the apex of the head, and radius there; the last holds down the shaft."""
 
@@ -130,8 +132,9 @@ def made_up_fibula(tibia: Surface, until: float, seed: int) -> Surface:
 def _level(tibia: Surface, height: float) -> Float:
     """(N, 2) points of the tibia at about this height; at its end, those of its end."""
     lowest = float(tibia.vertices[:, 2].min()) + LEVEL
-    near = np.abs(tibia.vertices[:, 2] - max(height, lowest)) < LEVEL
-    return np.asarray(tibia.vertices[near, :2])
+    away = np.abs(tibia.vertices[:, 2] - max(height, lowest))
+    enough = np.partition(away, RIM)[RIM]
+    return np.asarray(tibia.vertices[away <= max(LEVEL, enough), :2])
 
 
 def _beside(level: Float, radius: float, towards: Float) -> Float:

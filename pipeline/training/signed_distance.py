@@ -91,18 +91,13 @@ def _sampled(samples: _Samples, cube: Cube, limit: float) -> Float:
 
 
 def _doubled(values: Float) -> Float:
-    """Values at the centres of voxels of half the edge, linear in between, level at the border."""
+    """Values at the centres of voxels of half the edge, linear in between and beyond the border."""
     for axis in range(3):
-        below = np.concatenate([values.take([0], axis), values], axis).take(
-            range(values.shape[axis]), axis
-        )
-        above = np.concatenate([values, values.take([-1], axis)], axis).take(
-            range(1, values.shape[axis] + 1), axis
-        )
-        pair = np.stack([0.75 * values + 0.25 * below, 0.75 * values + 0.25 * above], axis + 1)
-        shape = list(values.shape)
-        shape[axis] *= 2
-        values = pair.reshape(shape)
+        line = np.moveaxis(values, axis, -1)
+        padded = np.pad(line, ((0, 0), (0, 0), (1, 1)), mode="reflect", reflect_type="odd")
+        below, above = padded[..., :-2], padded[..., 2:]
+        pair = np.stack([0.75 * line + 0.25 * below, 0.75 * line + 0.25 * above], axis=-1)
+        values = np.moveaxis(pair.reshape(*line.shape[:2], -1), -1, axis)
     return values
 
 
