@@ -17,6 +17,10 @@ from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 from pipeline.materials import Material, linear_attenuation
 
+STARVED = 1e-3
+"""Primary signal below which a pixel is metal or lead rather than body."""
+WIDE_PX = 8.0
+"""From this width on, images are blurred at a lower resolution."""
 FULL_WIDTH_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
@@ -62,17 +66,20 @@ def scattered(
 
     Args:
         transmission: (N, H, W) of the patient, 1 in the open beam.
-        ratio: Scatter over primary, both weighted by the source of scatter; (N,) or one for all.
-            About 0.3 for a knee, 1 for a hip with a grid, 3 and more without.
+        ratio: Scatter over primary in the middle of the body: the geometric mean, weighted by
+            -log T, so that the thin edge, where there is little, does not count for much. (N,) or
+            one for all. About 0.3 for a knee, 1 for a hip with a grid, 3 and more without.
         reach_px: Standard deviation of the spread, pixels; 40 to 100 mm on the detector. (N,) or
             one for all.
         light: What the collimator lets through, (N, H, W); by default everything.
     """
     primary = transmission if light is None else transmission * light
-    source = -primary * torch.log(transmission.clamp(min=1e-6)).clamp(max=0)
-    spread = _wide(source, reach_px)
-    total = (spread * source).sum(dim=(1, 2))
-    scale = _each(ratio, primary) * (primary * source).sum(dim=(1, 2)) / total.clamp(min=1e-12)
+    depth = -torch.log(transmission.clamp(min=STARVED, max=1))
+    spread = blurred(primary * depth, reach_px)
+    weights = depth if light is None else depth * light
+    share = torch.log(spread.clamp(min=1e-12)) - torch.log(primary.clamp(min=STARVED))
+    mean = (weights * share).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)).clamp(min=1e-9)
+    scale = _each(ratio, primary) * torch.exp(-mean)
     return scale[:, None, None] * spread
 
 
@@ -90,6 +97,9 @@ def blurred(images: Tensor, sigma_px: float | Tensor) -> Tensor:
     Its MTF is exp(-2 pi^2 sigma^2 f^2).
     """
     sigma = _each(sigma_px, images).clamp(min=1e-3)
+    factor = min(int(float(sigma.min()) / (WIDE_PX / 2)), min(images.shape[1:]) // 8)
+    if factor >= 2:
+        return _blurred_coarsely(images, sigma, factor)
     half = max(1, math.ceil(4 * float(sigma.max())))
     offsets = torch.arange(-half, half + 1).to(images)
     kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
@@ -116,15 +126,9 @@ def _each(value: float | Tensor, images: Tensor) -> Tensor:
     return torch.as_tensor(value).to(images).expand(len(images))
 
 
-def _wide(images: Tensor, sigma_px: float | Tensor) -> Tensor:
-    """`blurred` at a resolution that the width allows."""
-    sigma = _each(sigma_px, images)
-    size = images.shape[1:]
-    factor = max(1, min(int(float(sigma.min()) / 4), min(size) // 8))
-    if factor == 1:
-        return blurred(images, sigma)
-    rows, columns = (-count % factor for count in size)
+def _blurred_coarsely(images: Tensor, sigma: Tensor, factor: int) -> Tensor:
+    rows, columns = (-count % factor for count in images.shape[1:])
     grown = pad(images[:, None], (0, columns, 0, rows), mode="replicate")
     coarse = blurred(avg_pool2d(grown, factor)[:, 0], sigma / factor)
     fine = interpolate(coarse[:, None], size=grown.shape[2:], mode="bilinear")
-    return fine[:, 0, : size[0], : size[1]]
+    return fine[:, 0, : images.shape[1], : images.shape[2]]

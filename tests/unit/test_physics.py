@@ -210,9 +210,17 @@ def test_scatter_has_the_ratio_that_is_asked_for() -> None:
 
     seen = scattered(transmission, torch.tensor([0.5, 2.0]), 12.0)
 
-    source = -transmission * torch.log(transmission)
-    ratio = (seen * source).sum(dim=(1, 2)) / (transmission * source).sum(dim=(1, 2))
-    assert ratio.tolist() == pytest.approx([0.5, 2.0], rel=1e-4)
+    over_primary = (seen / transmission)[:, 16:48, 16:48]
+    assert over_primary.log().mean(dim=(1, 2)).exp().tolist() == pytest.approx([0.5, 2.0], rel=1e-4)
+
+
+def test_lead_in_the_beam_does_not_drown_the_body_in_scatter() -> None:
+    transmission = torch.full((2, 64, 64), 0.05)
+    transmission[1, 2:8, 2:8] = 1e-7
+
+    seen = scattered(transmission, 1.0, 12.0)
+
+    assert seen[1, 40, 40].item() == pytest.approx(seen[0, 40, 40].item(), rel=0.1)
 
 
 def test_scatter_is_wide_and_does_not_come_from_air() -> None:
