@@ -13,6 +13,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 from sqlalchemy.engine import Engine
 
+from node.asking import listed
 from node.checkpoint import keep_answers
 from node.settings import Destination, Settings
 from storage import database, ledger, queries
@@ -41,8 +42,21 @@ def take(engine: Engine, settings: Settings, clock: Callable[[], datetime]) -> N
 def count(study_instance_uid: str, destination: Destination, calling_ae_title: str) -> int | None:
     """How many instances the destination has of the study; None where it does not say.
 
-    Source: PS3.4 C.6.2.1, Number of Study Related Instances (0020,1208).
+    A PACS need not know the number (dcmqrscp does not): then its instances are listed and counted.
+
+    Source: PS3.4 C.6.2.1, Number of Study Related Instances (0020,1208), an optional key.
     """
+    said = _said(study_instance_uid, destination, calling_ae_title)
+    if said is None or said > 0:
+        return said
+    found = listed(study_instance_uid, destination, calling_ae_title)
+    if found is None or not found.sop_instance_uids:
+        return None
+    return len(found.sop_instance_uids)
+
+
+def _said(study_instance_uid: str, destination: Destination, calling_ae_title: str) -> int | None:
+    """The number that it says; 0 if it has the study and says none, None if it has not answered."""
     ae = AE(ae_title=calling_ae_title)
     ae.connection_timeout = destination.connect_timeout_s
     ae.acse_timeout = destination.connect_timeout_s
@@ -60,8 +74,8 @@ def count(study_instance_uid: str, destination: Destination, calling_ae_title: s
     try:
         answers = assoc.send_c_find(question, StudyRootQueryRetrieveInformationModelFind)
         for _status, found in answers:
-            if found is not None and "NumberOfStudyRelatedInstances" in found:
-                return int(found.NumberOfStudyRelatedInstances)
+            if found is not None:
+                return int(found.get("NumberOfStudyRelatedInstances") or 0)
     finally:
         assoc.release()
     return None

@@ -212,3 +212,21 @@ def _read(folder: Path, number: int, described: Mapping[str, object]) -> ReadSeg
     affine[:3, 3] = image.GetOrigin()
     array = (SimpleITK.GetArrayFromImage(image) != 0).astype(np.uint8)
     return ReadSegment(str(described.get("SegmentLabel", "")), array, affine)
+
+
+@contextmanager
+def running_dcmqrscp(folder: Path, *, ae_title: str = "ARCHIVE") -> Iterator[Address]:
+    """dcmtk's archive with C-FIND, C-MOVE and C-GET, which keeps what it is sent in `folder`."""
+    command = program("dcmqrscp")
+    held = folder / "held"
+    held.mkdir(parents=True)
+    port = free_port()
+    plan = folder / "dcmqrscp.cfg"
+    plan.write_text(
+        f"NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
+        "HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\nAETable BEGIN\n"
+        f"{ae_title} {held} RW (500, 1024mb) ANY\nAETable END\n"
+    )
+    with Process([command, "-c", plan], log=folder / "dcmqrscp.log", cwd=folder) as process:
+        process.wait_until(lambda: is_listening(port), SECONDS, "dcmqrscp answers")
+        yield Address(ae_title, port)
