@@ -20,7 +20,7 @@ from node.sides import by_side
 from node.study import Image, ReceivedStudy
 from node.translate import NOTICE, NOTICE_VERSION, Order
 from pipeline.attributes import text
-from pipeline.types import Side
+from pipeline.types import NoticeOf, Side
 from storage.records import Job, NewJob
 
 MOST_SOURCES = 16
@@ -62,20 +62,21 @@ def of_declined(
 def of_withheld(job: Job, reasons: Sequence[str]) -> NewJob | None:
     """The job for a notice that quality holds back the bones of `job`; None if none is asked."""
     order = Order.model_validate(job.made_of.request)
-    return _about(job, order, reasons) if order.notify_withheld else None
+    return _about(job, order, NoticeOf.WITHHELD, reasons) if order.notify_withheld else None
 
 
 def of_refused(job: Job, reasons: Sequence[str]) -> NewJob | None:
     """The same where the pipeline found in the pixels why the study cannot be reconstructed."""
     order = Order.model_validate(job.made_of.request)
-    return _about(job, order, reasons) if order.notify_declined else None
+    return _about(job, order, NoticeOf.REFUSED, reasons) if order.notify_declined else None
 
 
-def _about(job: Job, order: Order, reasons: Sequence[str]) -> NewJob:
+def _about(job: Job, order: Order, notice_of: NoticeOf, reasons: Sequence[str]) -> NewJob:
     told = order.model_copy(
         update={
             "kinds": (),
             "reasons": tuple(reasons),
+            "notice_of": notice_of,
             "notify_declined": False,
             "notify_withheld": False,
         }

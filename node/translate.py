@@ -21,6 +21,7 @@ from pipeline.types import (
     Algorithm,
     Assume,
     Assumption,
+    NoticeOf,
     ObjectKind,
     Reconstructed,
     Request,
@@ -56,6 +57,7 @@ class Order(BaseModel):
     notify_withheld: bool = False
     reasons: tuple[str, ...] = ()
     """Of a notice: why there is no reconstruction."""
+    notice_of: NoticeOf = NoticeOf.DECLINED
 
     @classmethod
     def of_notice(
@@ -160,6 +162,7 @@ def request(
         kinds=order.kinds,
         assumptions=order.assumptions,
         reasons=order.reasons,
+        notice_of=order.notice_of,
     )
 
 

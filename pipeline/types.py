@@ -205,6 +205,17 @@ class ObjectKind(StrEnum):
     """The root of the set, written and delivered last."""
 
 
+class NoticeOf(StrEnum):
+    """What a notice tells of."""
+
+    DECLINED = "declined"
+    """The study was not taken: a view is missing, or the rule does not fit."""
+    REFUSED = "refused"
+    """It was taken, and its radiographs cannot be reconstructed."""
+    WITHHELD = "withheld"
+    """There are bones, and they are not good enough to be shown."""
+
+
 DEFAULT_KINDS: Final = (
     ObjectKind.MODEL_VOLUME,
     ObjectKind.SEGMENTATION,
@@ -253,6 +264,8 @@ class Request:
     """What was assumed before the images were read, as the side."""
     reasons: tuple[str, ...] = ()
     """Of a request for a notice (`model` is "notice"): why there is no reconstruction."""
+    notice_of: NoticeOf = NoticeOf.DECLINED
+    """Of a request for a notice: what it tells of."""
 
 
 @dataclass(frozen=True, slots=True)

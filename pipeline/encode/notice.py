@@ -26,6 +26,7 @@ from pipeline.errors import StudyError
 from pipeline.notice import Notice, notice_page
 from pipeline.types import (
     Algorithm,
+    NoticeOf,
     ObjectKind,
     Reconstructed,
     Reconstruction,
@@ -36,7 +37,11 @@ from pipeline.wording import titled
 
 MODEL = "notice"
 """The model of a request that asks for a notice and not for bones."""
-TITLE = "No 3D bones for these radiographs"
+TITLES = {
+    NoticeOf.DECLINED: "Declined: no 3D bones were made of this study",
+    NoticeOf.REFUSED: "Not possible: no 3D bones from these radiographs",
+    NoticeOf.WITHHELD: "Withheld: the 3D bones did not pass the quality checks",
+}
 ADVICE = (
     "Read the radiographs as always: this page says nothing about them.",
     "Mend what is named above and send the study again, or ask whoever runs the node.",
@@ -88,17 +93,19 @@ def _readable(sources: Sequence[Source]) -> list[_Received]:
 
 def _object(result: Result, received: Sequence[_Received]) -> Dataset:
     request = result.request
-    page = Notice(TITLE, request.reasons, _lines(received, request), ADVICE, footer(result))
-    said = hashlib.sha256(json.dumps([TITLE, *request.reasons]).encode()).hexdigest()
+    title = TITLES[request.notice_of]
+    page = Notice(title, request.reasons, _lines(received, request), ADVICE, footer(result))
+    said = hashlib.sha256(json.dumps([title, *request.reasons]).encode()).hexdigest()
     ds = Dataset()
     put_secondary_capture(
         ds, result, ObjectKind.NOTICE, SecondaryCaptureImageStorage, f"notice {said}"
     )
-    ds.SeriesDescription = printable(f"NO 3D BONES: why, {_part(request)}", 64)
+    told = f"{request.notice_of.upper()}: why no 3D bones, {_part(request)}"
+    ds.SeriesDescription = printable(told, 64)
     put_pixels(ds, notice_page(page))
     reasons = " ".join(request.reasons)
-    ds.DerivationDescription = printable(f"{TITLE}. {reasons}", 1024)
-    ds.ImageComments = printable(f"{TITLE}. {reasons}", 10240)
+    ds.DerivationDescription = printable(f"{title}. {reasons}", 1024)
+    ds.ImageComments = printable(f"{title}. {reasons}", 10240)
     ds.SourceImageSequence = [_reference(one) for one in received]
     # the page shows no pixel of a radiograph, and its words never name the patient
     ds.BurnedInAnnotation = "NO"

@@ -12,7 +12,7 @@ from pydicom.datadict import tag_for_keyword
 
 from pipeline.encode.write import write
 from pipeline.run import run
-from pipeline.types import Assumption, ObjectKind, Reconstructed, Refused, Side
+from pipeline.types import Assumption, NoticeOf, ObjectKind, Reconstructed, Refused, Side
 from tests.factories import file_bytes, two_views
 from tests.results import box, radiographs, reconstruction, request, request_of_files
 
@@ -144,6 +144,27 @@ def test_the_same_reasons_give_the_same_notice_and_others_another(tmp_path: Path
     assert first == again
     assert other.SOPInstanceUID != first.SOPInstanceUID
     assert other.PixelData != first.PixelData
+
+
+@pytest.mark.parametrize(
+    ("notice_of", "series", "said"),
+    [
+        (NoticeOf.DECLINED, "DECLINED: why no 3D bones, ", "Declined: "),
+        (NoticeOf.REFUSED, "REFUSED: why no 3D bones, ", "Not possible: "),
+        (NoticeOf.WITHHELD, "WITHHELD: why no 3D bones, ", "Withheld: "),
+    ],
+)
+def test_a_notice_says_what_kind_of_notice_it_is(
+    tmp_path: Path, notice_of: NoticeOf, series: str, said: str
+) -> None:
+    ds = notice(tmp_path / "this", notice_of=notice_of)
+    others = [notice(tmp_path / one, notice_of=one) for one in NoticeOf if one is not notice_of]
+
+    assert ds.SeriesDescription.startswith(series)
+    assert ds.DerivationDescription.startswith(said)
+    for other in others:
+        assert other.SOPInstanceUID != ds.SOPInstanceUID
+        assert other.PixelData != ds.PixelData
 
 
 def test_a_notice_counts_what_it_cannot_read_and_goes_to_the_study_of_the_rest(

@@ -12,7 +12,16 @@ from rich.console import Console
 
 from node import show as display
 from node.settings import Notices
-from pipeline.types import ObjectKind, Reconstructed, Refused, Request, ResultObject, Side, Withheld
+from pipeline.types import (
+    NoticeOf,
+    ObjectKind,
+    Reconstructed,
+    Refused,
+    Request,
+    ResultObject,
+    Side,
+    Withheld,
+)
 from storage import database, queries
 from storage.lifecycle import State
 from storage.records import Delivery, Job, StudyState
@@ -66,6 +75,7 @@ def test_a_declined_study_sends_its_reasons_where_the_rule_sends_its_bones(scene
     request, future = scene.task
     assert request.model == "notice"
     assert request.reasons == scene.study().reasons
+    assert request.notice_of is NoticeOf.DECLINED
     assert (request.region, request.side, request.rule) == ("hip", Side.LEFT, "hip")
     assert len(request.sources) == 1
     future.set_result(a_page(request))
@@ -97,6 +107,7 @@ def test_a_withheld_result_is_replaced_by_its_reasons_and_stays_withheld(scene: 
     request = scene.task[0]
     assert scene.job(1).state is State.WITHHELD
     assert (request.model, request.reasons) == ("notice", ("The two views do not agree",))
+    assert request.notice_of is NoticeOf.WITHHELD
     assert (request.region, request.side) == (asked.region, asked.side)
     assert [each.sop_instance_uid for each in request.sources] == [
         each.sop_instance_uid for each in asked.sources
