@@ -132,7 +132,10 @@ class Lifting(nn.Module):
             align_corners=False,
         )[..., 0, 0].transpose(1, 2)
         detail = _merged(features.planes, features.seen, points)
-        said = self.head(torch.cat([context, detail, place], dim=-1)).float()
+        known = torch.cat([context, detail, place], dim=-1)
+        # half precision would round the place of a point to half a millimetre
+        with torch.autocast(known.device.type, enabled=False):
+            said = self.head(known.float())
         logits, distance, error = said.unflatten(-1, (len(self.shape.bones), OUTPUTS)).unbind(-1)
         return Answer(logits, distance * 10.0, error)
 
