@@ -31,7 +31,7 @@ def thickness(vertices: Tensor, faces: Tensor, beams: Beam) -> Tensor:
     """The length of each ray inside a closed mesh, mm; where sheets overlap, of each of them.
 
     Differentiable in the vertices and in the beams. Meshes that have shells inside them (a marrow
-    cavity, oriented inwards) are hollow.
+    cavity, oriented inwards) are hollow; a mesh that is inside out has negative lengths.
 
     Args:
         vertices: (V, 3) LPS mm, or (N, V, 3), one shape for each beam.

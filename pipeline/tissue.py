@@ -8,6 +8,8 @@ ray is exact; air in the bowel is an ellipsoid that is taken away.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -60,6 +62,17 @@ def materials_of_ct(hounsfield: Tensor) -> Tensor:
     bone = ((hounsfield - SOFT_TISSUE_HU) / (CORTICAL_HU - SOFT_TISSUE_HU)).clamp(min=0)
     soft = ((1000 + hounsfield) / (1000 + SOFT_TISSUE_HU)).clamp(0, 1)
     return torch.stack([bone, (soft - bone).clamp(min=0)])
+
+
+def shares_of_labels(labels: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """(C, ...) float32: 1 where a label belongs to the group of that channel, else 0.
+
+    Args:
+        labels: Whole numbers, any shape: a label volume.
+        groups: For each of C channels, the labels that it is made of, such as all muscles.
+    """
+    members = [torch.tensor(group, dtype=labels.dtype, device=labels.device) for group in groups]
+    return torch.stack([torch.isin(labels, member).float() for member in members])
 
 
 def ellipsoid_spans(centres: Tensor, half_axes: Tensor, beams: Beam) -> Tensor:

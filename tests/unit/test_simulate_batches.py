@@ -194,6 +194,16 @@ def test_gradients_reach_the_source_and_the_detector() -> None:
         assert reached.grad.abs().max() > 0
 
 
+def test_gradients_reach_the_place_of_the_volume() -> None:
+    where = a_grid(60.0, 12).requires_grad_()
+
+    line_integrals(smooth(1, 12, 12, 12), where, beam([a_view()])).square().sum().backward()
+
+    assert where.grad is not None
+    assert torch.isfinite(where.grad).all()
+    assert where.grad[:3, 3].abs().min() > 0
+
+
 def test_a_wrong_angle_is_found_again_by_following_the_gradient() -> None:
     volume, where = smooth(1, 16, 16, 16, seed=8), a_grid(60.0, 16)
     still = beam([a_view()])

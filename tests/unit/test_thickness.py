@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from pipeline.thickness import thickness
 from pipeline.types import View, ViewName
 
 SID, SOD = 1200.0, 800.0
+SHARED = Path(os.environ.get("OSTEON_SHARED", Path(__file__).parents[3] / "shared"))
 
 
 def a_view(name: ViewName = ViewName.AP, pixels: int = 65, pitch: float = 2.0) -> View:
@@ -226,6 +229,35 @@ def test_a_hole_in_the_mesh_is_refused() -> None:
 def test_a_mesh_around_the_source_is_refused() -> None:
     with pytest.raises(DegenerateView):
         thickness(*a_cube(2500.0), beam([a_view()]))
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("bone", ["Femur_L", "Hip_L", "Sacrum"])
+def test_a_real_bone_seen_from_afar_has_its_volume(bone: str) -> None:
+    """Rays of a source 10 km away are parallel: lengths times the area of a pixel."""
+    path = SHARED / "data/bones/vsd/z001.npz"
+    if not path.exists():
+        pytest.skip(f"the shared bones are not here: {path}")
+    with np.load(path) as person:
+        vertices = torch.from_numpy(person[f"{bone}/v"].astype(np.float64))
+        faces = torch.from_numpy(person[f"{bone}/f"].astype(np.int64))
+    vertices = vertices - (vertices.amax(dim=0) + vertices.amin(dim=0)) / 2
+    far = camera(
+        ViewName.LL,
+        source_to_detector=1e7 + 1000,
+        source_to_patient=1e7,
+        row_spacing=2.0,
+        column_spacing=2.0,
+        rows=280,
+        columns=120,
+    )
+
+    seen = thickness(vertices, faces, beam([far]))
+
+    a, b, c = vertices[faces].unbind(dim=1)
+    volume = float((a * torch.linalg.cross(b, c)).sum() / 6)
+    assert float(seen.sum()) * 4.0 == pytest.approx(volume, rel=0.005)
+    assert seen.min() >= 0
 
 
 def test_nothing_and_what_lies_beside_the_detector_are_zero() -> None:

@@ -15,7 +15,13 @@ from pipeline.implants import ball, hip_stem, moved, screw, tube, united
 from pipeline.projection import grid
 from pipeline.simulate import line_integrals
 from pipeline.thickness import thickness
-from pipeline.tissue import bone_density, ellipsoid_length, filled, materials_of_ct
+from pipeline.tissue import (
+    bone_density,
+    ellipsoid_length,
+    filled,
+    materials_of_ct,
+    shares_of_labels,
+)
 from pipeline.types import ViewName
 
 
@@ -94,6 +100,16 @@ def test_ct_numbers_become_what_attenuates_as_much() -> None:
     assert (2.56 * bone + 1.05 * soft).tolist() == pytest.approx(
         (1 + hounsfield / 1000).tolist(), abs=0.02
     )
+
+
+def test_labels_become_channels_of_the_tissues_that_they_mean() -> None:
+    labels = torch.tensor([[0, 1, 2], [5, 6, 1]])
+
+    bone, muscle, nothing = shares_of_labels(labels, [[1, 2], [5, 6, 9], []])
+
+    assert bone.tolist() == [[0, 1, 1], [0, 0, 1]]
+    assert muscle.tolist() == [[0, 0, 0], [1, 1, 0]]
+    assert nothing.sum() == 0
 
 
 def test_a_ray_through_the_middle_of_an_ellipsoid_is_its_axis() -> None:
