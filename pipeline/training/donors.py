@@ -149,7 +149,7 @@ def _beside(level: Float, radius: float, towards: Float) -> Float:
 def _clearance(path: Float, radii: Float, levels: list[Float]) -> float:
     """From the widest part of any ring to the tibia; rings have at most an eighth more."""
     return min(
-        float(np.linalg.norm(level - centre, axis=1).min()) - 1.12 * radius
+        float(np.linalg.norm(level - centre, axis=1).min() - 1.12 * radius)
         for centre, radius, level in zip(path, radii, levels, strict=True)
     )
 
