@@ -43,7 +43,8 @@ REGIONS: Final = (
         targets=("femur", "hip_bone"),
         neighbours=("sacrum", "other_hip_bone", "other_femur"),
         pivot=(-15.0, -18.0, -32.0),
-        codes=(("71341001", "Femur"), ("29850006", "Iliac bone")),
+        # SNOMED CT in DICOM has no hip bone: the bony pelvis (CID 7304), told apart by its side.
+        codes=(("71341001", "Femur"), ("118645006", "Pelvis")),
     ),
     Region(
         name="knee",
