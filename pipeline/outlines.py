@@ -27,7 +27,7 @@ NEAR_MM = 2.0
 STEP_MM = 0.5
 BLUR_MM = 1.0
 MOST_POINTS = 4000
-LEAST_POINTS = 100
+LEAST_POINTS = 30
 """Fewer say nothing."""
 
 

@@ -192,9 +192,11 @@ def export(net: Lifting, path: Path, described: Trained) -> Trained:
         "limits": json.dumps(asdict(described.limits)),
         "trained": described.trained,
     }
-    unsigned = save(tensors, metadata)
-    header, start = _parsed(unsigned)
-    content = save(tensors, metadata | {"sha256": _digest(header, unsigned[start:])})
+    content = save(tensors)
+    header, start = _parsed(content)
+    header["__metadata__"] = metadata
+    metadata["sha256"] = _digest(header, content[start:])
+    content = _written(header) + content[start:]
     if len(content) > LARGEST_FILE:
         raise BrokenWeights(f"The weights take {len(content)} bytes, more than {LARGEST_FILE}")
     partial = path.with_name(f".{path.name}.part")
@@ -251,6 +253,13 @@ def _parsed(content: bytes, name: str = "the file") -> tuple[dict[str, Any], int
     if not isinstance(header, dict):
         raise BrokenWeights(f"The header of {name} is no table")
     return header, start
+
+
+def _written(header: Mapping[str, Any]) -> bytes:
+    """The header as bytes, always the same: safetensors itself shuffles the metadata."""
+    text = json.dumps(header, sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _digest(header: Mapping[str, Any], tensors: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,12 @@ FEMUR = TrainedBone("Femur", Code("71341001", "SCT", "Femur"))
 TIBIA = TrainedBone("Tibia", Code("12611008", "SCT", "Tibia"))
 
 
-def octahedra(*bones: tuple[Triple, float], cube_mm: float = 160.0, error: float = 0.7) -> Lifting:
+def octahedra(
+    *bones: tuple[Triple, float],
+    cube_mm: float = 160.0,
+    error: float = 0.7,
+    sized_as: Shape | None = None,
+) -> Lifting:
     """A network that sees an octahedron for each (centre, half its diagonal), mm.
 
     Its distances are exact: (|x| + |y| + |z| - r) / sqrt(3) about the centre of a face. Each
@@ -27,7 +33,8 @@ def octahedra(*bones: tuple[Triple, float], cube_mm: float = 160.0, error: float
     """
     count, straight = len(bones), 50.0
     names = tuple(f"bone {n}" for n in range(count))
-    shape = Shape(names, cube_mm, 32, 8, planar=(8, 16), spatial=(8, 16), hidden=6 * count)
+    small = Shape(names, cube_mm, 32, 8, planar=(8, 16), spatial=(8, 16), hidden=6 * count)
+    shape = replace(sized_as, bones=names, cube_mm=cube_mm) if sized_as else small
     torch.manual_seed(0)
     net = Lifting(shape).eval()
     first, second, last = net.head[0], net.head[2], net.head[4]
@@ -35,7 +42,7 @@ def octahedra(*bones: tuple[Triple, float], cube_mm: float = 160.0, error: float
         for layer in (first, second, last):
             layer.weight.zero_()
             layer.bias.zero_()
-        second.weight.copy_(torch.eye(6 * count))
+        second.weight.copy_(torch.eye(shape.hidden))
         second.bias.fill_(straight)
         for number, (centre, radius) in enumerate(bones):
             for axis in range(3):
