@@ -95,6 +95,25 @@ def listed(
     return Listed(len(set(series)), frozenset(uids))
 
 
+def is_found(
+    patient_id: str, study_instance_uid: str, destination: Destination, calling_ae_title: str
+) -> bool | None:
+    """Whether a search for the patient finds the study; None where C-FIND is not answered."""
+    contexts = [build_context(StudyRootQueryRetrieveInformationModelFind)]
+    assoc = associate(destination, calling_ae_title, contexts)
+    if not isinstance(assoc, Association):
+        return None
+    asked = _question("STUDY", PatientID=patient_id, StudyInstanceUID="")
+    try:
+        found = {str(each.get("StudyInstanceUID", "")) for each in _found(assoc, asked)}
+    except (_NoAnswer, RuntimeError, AttributeError):
+        return None
+    finally:
+        if assoc.is_established:
+            assoc.release()
+    return study_instance_uid in found
+
+
 def give_back(
     study_instance_uid: str,
     sent: Mapping[str, Path],

@@ -206,7 +206,7 @@ def _verdicts() -> list[tuple[str, str]]:
 
 
 def asking() -> str:
-    """C-FIND for the census; C-FIND and C-GET of the doctor."""
+    """C-FIND for the census; what the doctor asks of a destination."""
     rows = (
         (
             "C-FIND, study root, level STUDY",
@@ -219,12 +219,29 @@ def asking() -> str:
             "`osteon doctor --destination` with a test set, on request only",
             "the study of a patient that does not exist",
         ),
+        (
+            "C-FIND, study root, level STUDY",
+            "the same: can the test set be found?",
+            "PatientID (single value), StudyInstanceUID (returned)",
+        ),
+        (
+            "N-ACTION of Storage Commitment Push Model",
+            "the same; the N-EVENT-REPORT is taken over this association, or at the port of "
+            "`[receiver]` unless the node runs",
+            "TransactionUID, ReferencedSOPSequence",
+        ),
+        (
+            "C-MOVE, study root",
+            "the same, to this node's own title, and only if the node does not run",
+            "StudyInstanceUID of the test set",
+        ),
     )
     return f"""
 {table(("Service", "When", "Keys"), rows)}
 
 Relational queries and fuzzy matching are not negotiated. An archive that does not answer, or does
-not return the count, is no evidence: the study then waits as long as without it.
+not have the study, is no evidence: the study then waits as long as without it. One that does not
+return the count is asked for the series and instances of the study, which are counted.
 """
 
 

@@ -21,11 +21,12 @@ from rich.text import Text
 
 from node import probe
 from node.app import Station
+from node.committing import REPORT_WITHIN_S, UNKNOWN_MOVE_DESTINATION, Committed, Ear
 from node.delivery import Unreachable
 from node.engine import spawned
 from node.errors import NodeError
 from node.kinds import CAPTURES, WRITTEN
-from node.probe import Offer, Probed, Rehearsal
+from node.probe import PATIENT_ID, Offer, Probed, Rehearsal
 from node.sections import Destination
 from node.worker import rehearse
 from pipeline.types import ObjectKind, Reconstructed, ResultObject
@@ -48,9 +49,10 @@ def climb(station: Station, destination: Destination, *, is_sent: bool) -> Probe
     probed = probe.negotiate(destination, calling)
     if isinstance(probed, Unreachable) or not is_sent or not probed.kinds:
         return probed
+    ear = Ear(station.settings.receiver.host, station.settings.receiver.port)
     with TemporaryDirectory(prefix="osteon-test-set-") as folder:
         objects = _test_set(station, Path(folder))
-        rehearsal = probe.rehearse(probed, objects, destination, calling, time.sleep)
+        rehearsal = probe.rehearse(probed, objects, destination, calling, time.sleep, ear)
     if isinstance(rehearsal, Unreachable):
         return rehearsal
     return Probed(probed.destination, probed.offers, probed.services, rehearsal)
@@ -96,6 +98,8 @@ def _advice(probed: Probed, destination: Destination, calling: str) -> Iterator[
     yield from _of_syntaxes(probed)
     if probed.rehearsal is not None:
         yield from _of_rehearsal(probed.rehearsal, probed, name)
+        yield from _of_services(probed.rehearsal, calling)
+        yield from _of_where_it_lies(probed.rehearsal, name)
     if probed.is_useful:
         yield _of_settings(probed, destination)
 
@@ -140,10 +144,54 @@ def _of_rehearsal(made: Rehearsal, probed: Probed, name: str) -> Iterator[str]:
         yield f"It gave back {made.returned.missing} of {len(made.accepted)} objects not."
     if made.returned is not None and made.returned.changed:
         yield f"It changes what it is sent: {', '.join(made.returned.changed)}."
+
+
+def _of_services(made: Rehearsal, calling: str) -> Iterator[str]:
+    """Storage commitment and C-MOVE, neither of which this node needs."""
+    if made.committed is None:
+        yield "It does not offer storage commitment: that it keeps what it took is its word alone."
+    else:
+        yield _of_commitment(made.committed, len(made.accepted), calling)
+    moved = made.moved
+    if moved is None or moved.came == len(made.accepted):
+        return
+    if moved.status == UNKNOWN_MOVE_DESTINATION:
+        why = f"it knows no '{calling}' to send to"
+    else:
+        code = "no status" if moved.status is None else f"0x{moved.status:04X}"
+        why = f"it ended with {code} after {moved.came} of {len(made.accepted)} objects; perhaps "
+        why += f"it knows another address of '{calling}', or none"
+    yield f"C-MOVE to this node: {why}. A delivery has no need of it."
+
+
+def _of_commitment(made: Committed, accepted: int, calling: str) -> str:
+    if made.status is None:
+        return "It did not answer the request for storage commitment."
+    if made.status != 0x0000:
+        return (
+            f"It refused the request for storage commitment with 0x{made.status:04X}: perhaps it "
+            f"does not know '{calling}' and its address."
+        )
+    if not made.is_reported:
+        return (
+            "It took the request for storage commitment and did not report within "
+            f"{REPORT_WITHIN_S:g} s; perhaps to an address that is not this node's, and while the "
+            "node runs the doctor cannot hear it there."
+        )
+    if made.failed or made.committed < accepted:
+        return f"It commits itself to {made.committed} of {accepted} objects only."
+    return f"It commits itself to all {accepted} objects (storage commitment)."
+
+
+def _of_where_it_lies(made: Rehearsal, name: str) -> Iterator[str]:
     yield (
-        f"The test set lies in '{name}' as patient Phantom^Osteon, ID OSTEON-TEST, study "
-        f"{made.study_instance_uid}: look at it in your viewer, then delete it there."
+        f"The test set stays in '{name}' until somebody deletes it: patient Phantom^Osteon, ID "
+        f"{PATIENT_ID}, study {made.study_instance_uid}, 'Osteon test set, not a patient'. Look at "
+        "it in your viewer; then have that study deleted in the administration of the PACS, since "
+        "DICOM knows no way to delete it from here."
     )
+    if made.is_found is False:
+        yield f"A search (C-FIND) for the patient ID {PATIENT_ID} does not find it there."
 
 
 def _of_settings(probed: Probed, destination: Destination) -> str:
@@ -213,4 +261,10 @@ def _asked_back(made: Rehearsal) -> str:
         parts.append(f"C-FIND lists {kept} of the {len(made.accepted)} accepted")
     if made.returned is not None:
         parts.append(f"C-GET gives {made.returned.same} back unchanged")
+    if made.is_found:
+        parts.append(f"a search for the patient ID {PATIENT_ID} finds it")
+    if made.committed is not None and made.committed.is_reported:
+        parts.append(f"{made.committed.committed} are committed to")
+    if made.moved is not None and made.moved.came:
+        parts.append(f"C-MOVE brings {made.moved.came}")
     return "; ".join(parts) or "Nothing could be asked back"

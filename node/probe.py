@@ -22,7 +22,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from node.asking import Listed, Returned, give_back, listed
+from node.asking import Listed, Returned, give_back, is_found, listed
+from node.committing import Committed, Ear, Moved, commit, move
 from node.delivery import (
     Answer,
     NothingAccepted,
@@ -43,6 +44,8 @@ SERVICES: Final[Mapping[str, str]] = {
     "C-MOVE": str(StudyRootQueryRetrieveInformationModelMove),
     "storage commitment": str(StorageCommitmentPushModel),
 }
+PATIENT_ID: Final = "OSTEON-TEST"
+"""Of the test set."""
 LOOKS: Final = 10
 """How often a destination is asked what it has kept: some file what they took a little later."""
 LOOK_AGAIN_S: Final = 1.0
@@ -87,6 +90,12 @@ class Rehearsal:
     """What C-FIND lists; None where the destination does not answer it."""
     returned: Returned | None
     """What C-GET gives back; None where the destination does not offer it."""
+    is_found: bool | None = None
+    """Whether a search for its patient finds it; None where that was not answered."""
+    committed: Committed | None = None
+    """What it answers for; None where it does not offer storage commitment."""
+    moved: Moved | None = None
+    """What C-MOVE brings to this node; None where it is not offered, or the node runs."""
 
     @property
     def lost(self) -> frozenset[str]:
@@ -151,6 +160,7 @@ def rehearse(
     destination: Destination,
     calling_ae_title: str,
     wait: Callable[[float], None],
+    ear: Ear | None = None,
 ) -> Rehearsal | Unreachable:
     """The objects were sent, and the destination was asked what it has of them."""
     ordered = sorted(objects, key=lambda one: rank(one.kind))
@@ -165,18 +175,28 @@ def rehearse(
         if said[key].verdict is Verdict.ACCEPTED
     }
     study = str(dcmread(ordered[0].path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
-    kept = returned = None
+    kept = returned = found = committed = moved = None
     if accepted and "C-FIND" in probed.services:
         kept = _kept(study, frozenset(accepted), destination, calling_ae_title, wait)
+        found = is_found(PATIENT_ID, study, destination, calling_ae_title)
     if accepted and "C-GET" in probed.services:
         classes = {one.sop_class_uid for one in ordered}
         returned = give_back(study, accepted, classes, destination, calling_ae_title)
+    class_of = {one.sop_instance_uid: one.sop_class_uid for one in ordered}
+    sent = {uid: class_of[uid] for uid in accepted}
+    if accepted and "storage commitment" in probed.services:
+        committed = commit(sent, study, destination, calling_ae_title, ear)
+    if accepted and ear is not None and "C-MOVE" in probed.services:
+        moved = move(study, sent, destination, calling_ae_title, ear)
     return Rehearsal(
         study_instance_uid=study,
         answered=_by_kind(ordered, said),
         accepted=frozenset(accepted),
         kept=kept,
         returned=returned,
+        is_found=found,
+        committed=committed,
+        moved=moved,
     )
 
 

@@ -23,6 +23,7 @@ def test_orthanc_takes_keeps_and_gives_back_the_whole_set_but_for_the_label_map(
     with running_orthanc(tmp_path / "orthanc") as orthanc:
         to = Address(orthanc.ae_title, orthanc.dicom_port)
         node = Node(tmp_path / "node", destinations=[destination("pacs", to)], rules=())
+        orthanc.know("osteon", node.address.ae_title, node.address.port)
 
         ran = node.osteon("doctor", "--destination", "pacs", "--send-test-set", "--json")
         found = json.loads(ran.output[ran.output.index("{") :])
@@ -37,6 +38,12 @@ def test_orthanc_takes_keeps_and_gives_back_the_whole_set_but_for_the_label_map(
     assert made["lost"] == []
     assert made["kept"]["instances"] == made["accepted"] == len(held)
     assert made["returned"] == {"same": made["accepted"], "changed": [], "missing": 0}
+    assert (made["committed"]["committed"], made["committed"]["failed"]) == (made["accepted"], 0)
+    assert made["moved"] == {"came": made["accepted"], "status": 0x0000}
+    assert made["is_found"] is True
+    lies = " ".join(found["advice"])
+    for words in ("OSTEON-TEST", made["study_instance_uid"], "stays in 'pacs'", "deleted"):
+        assert words in lies
     assert study["PatientMainDicomTags"]["PatientName"] == "Phantom^Osteon"
     assert {"segmentation", "surface-segmentation", "stl", "report"} <= set(found["kinds"])
 
