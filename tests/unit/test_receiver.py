@@ -1,5 +1,7 @@
 """The receiver over a real association on loopback: what is promised by a status is kept."""
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -211,6 +213,29 @@ def test_no_success_is_sent_where_the_row_cannot_be_committed(node: Running) -> 
     assoc.release()
     assert status.Status == 0xA700  # out of resources: send again later
     assert not list((node.door.instances / "incoming").iterdir())
+
+
+def test_a_disk_that_fills_up_in_the_middle_is_told_by_the_status(
+    node: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = radiograph()
+    assoc = node.associate()
+    write = os.write
+
+    def full(handle: int, data: bytes) -> int:
+        if Path(f"/proc/self/fd/{handle}").readlink().suffix == ".dcm":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data)
+
+    monkeypatch.setattr(os, "write", full)
+    status = assoc.send_c_store(ds)
+    monkeypatch.undo()
+    again = assoc.send_c_store(ds)
+
+    assoc.release()
+    assert status.Status == 0xA700  # out of resources: send again later
+    assert again.Status == 0x0000
+    assert node.received(ds) is not None
 
 
 def test_a_fault_with_one_instance_disturbs_none_after_it(node: Running) -> None:

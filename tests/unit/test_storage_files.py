@@ -54,6 +54,27 @@ def test_an_adopted_file_is_the_same_as_a_written_one_and_gone_from_its_place(
     assert not temporary.exists()
 
 
+def test_a_digest_that_was_taken_on_the_way_is_not_taken_again(tmp_path: Path) -> None:
+    temporary = files.incoming(tmp_path) / "x.part"
+    temporary.write_bytes(b"abc")
+
+    adopted = files.adopt(tmp_path, temporary, files.Digest(ABC, 3))
+
+    assert adopted == files.write(tmp_path / "other", [b"abc"])
+    assert not temporary.exists()
+
+
+def test_a_file_that_is_not_all_that_was_written_is_not_adopted(tmp_path: Path) -> None:
+    temporary = files.incoming(tmp_path) / "x.part"
+    temporary.write_bytes(b"ab")
+
+    with pytest.raises(StoreUnavailable, match="2 of 3 bytes"):
+        files.adopt(tmp_path, temporary, files.Digest(ABC, 3))
+
+    assert _left_over(tmp_path) == []
+    assert _kept(tmp_path) == []
+
+
 def test_many_that_write_the_same_content_at_once_all_succeed(tmp_path: Path) -> None:
     together([lambda: files.write(tmp_path, [b"abc"])] * 8)
 
