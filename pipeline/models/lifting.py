@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, interpolate, pixel_unshuffle
+from torch.nn.functional import grid_sample, interpolate, pixel_unshuffle, silu
 
 CHANNELS = 13
 """Attenuation and validity of 2 x 2 pixels, column, row, and the direction of their ray (3)."""
@@ -92,9 +92,11 @@ class Lifting(nn.Module):
         self.shape = shape
         plane, space = shape.planar[0], shape.spatial[0]
         self.planar = _Planar(shape.planar)
-        self.thinned = nn.Conv2d(plane, space // 2 * 2, 1)
-        self.merged = nn.Conv3d(3 * (space // 2 * 2) + 1, space, 1)
+        self.thinned = nn.Conv2d(plane, space, 1)
+        self.coarse = _PerView(space, space)
+        self.merged = nn.Conv3d(3 * space + 1, space, 1)
         self.spatial = _Spatial(shape.spatial)
+        self.fine = _PerView(plane, plane)
         width = space + 3 * plane + 4
         self.head = nn.Sequential(
             nn.Linear(width, shape.hidden),
@@ -118,7 +120,11 @@ class Lifting(nn.Module):
         thin = self.thinned(encoded).unflatten(0, views)
         lattice = self.lattice.expand(len(images), -1, -1)  # type: ignore[operator]  # a buffer
         size = self.shape.grid_size
-        lifted = _merged(thin, seen, lattice).transpose(1, 2).unflatten(2, (size, size, size))
+        lifted = (
+            _merged(thin, seen, lattice, self.coarse)
+            .transpose(1, 2)
+            .unflatten(2, (size, size, size))
+        )
         grid = self.spatial(self.merged(lifted))
         return Features(encoded.unflatten(0, views), grid, seen)
 
@@ -131,7 +137,7 @@ class Lifting(nn.Module):
             padding_mode="border",
             align_corners=False,
         )[..., 0, 0].transpose(1, 2)
-        detail = _merged(features.planes, features.seen, points)
+        detail = _merged(features.planes, features.seen, points, self.fine)
         known = torch.cat([context, detail, place], dim=-1)
         # half precision would round the place of a point to half a millimetre
         with torch.autocast(known.device.type, enabled=False):
@@ -178,13 +184,14 @@ def _ray_channels(seen: Seen, size: Sequence[int]) -> Tensor:
     return torch.cat([place, rays], dim=2)
 
 
-def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
+def _merged(planes: Tensor, seen: Seen, points: Tensor, each: _PerView) -> Tensor:
     """(B, N, 3 * C + 1): mean, deviation, maximum over the views that see a point; their share.
 
     Args:
         planes: (B, V, C, h, w).
         seen: The cameras of the planes.
         points: (B, N, 3) mm.
+        each: What is made of the features of a view before they are merged.
     """
     ones = torch.ones_like(points[..., :1])
     at = torch.einsum("bvij,bnj->bvni", seen.projections, torch.cat([points, ones], dim=-1))
@@ -198,7 +205,9 @@ def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
         padding_mode="border",
         align_corners=False,
     )[..., 0]
-    values = sampled.transpose(1, 2).unflatten(0, planes.shape[:2])
+    rays = points[:, None] - seen.sources[:, :, None]
+    rays = rays / rays.norm(dim=-1, keepdim=True)
+    values = each(sampled.transpose(1, 2).unflatten(0, planes.shape[:2]), rays)
     weight = is_seen[..., None].to(values.dtype)
     count = weight.sum(dim=1)
     mean = (values * weight).sum(dim=1) / count.clamp(min=1)
@@ -207,6 +216,22 @@ def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
     largest = torch.where(count > 0, largest, torch.zeros_like(largest))
     share = count / seen.is_present.sum(dim=1).clamp(min=1)[:, None, None]
     return torch.cat([mean, (deviation + 1e-6).sqrt(), largest, share], dim=-1)
+
+
+class _PerView(nn.Module):
+    """What a view says of a point, by where it looks from: (..., C) and (..., 3) to (..., D).
+
+    Only here can the merged features know which view has seen what.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(before + 3, after)
+        self.second = nn.Linear(after, after)
+
+    def forward(self, features: Tensor, rays: Tensor) -> Tensor:
+        found: Tensor = self.second(silu(self.first(torch.cat([features, rays], dim=-1))))
+        return found
 
 
 class _Planar(nn.Module):

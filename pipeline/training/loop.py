@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pipeline.models.lifting import Answer, Lifting, Shape
 from pipeline.training.batches import Batch, Conditions, assembled
+from pipeline.training.exposure import CLEAN
 from pipeline.training.pool import load
 
 CLIP_MM = 12.0
@@ -36,6 +37,8 @@ class Training:
     weight_decay: float = 0.01
     warm_up: float = 0.05
     """Share of the steps in which the learning rate rises."""
+    ease: float = 0.3
+    """Share of the steps over which clean images and true cameras give way to the conditions."""
     average: float = 0.998
     """Of the weights, over the steps: what is shipped and judged."""
     seed: int = 1
@@ -210,7 +213,11 @@ def _batches(pool: Path, training: Training, first: int) -> Iterator[Batch]:
             raise FileNotFoundError(f"There are no scenes in {pool}")
         chosen = torch.randint(len(files), (training.batch,), generator=generator)
         scenes = [load(files[int(n)]) for n in chosen]
-        return assembled(scenes, training.conditions, generator)
+        is_eased = float(torch.rand(1, generator=generator)) * training.ease > step / training.steps
+        conditions = training.conditions
+        if is_eased:
+            conditions = replace(conditions, exposure=CLEAN, wrong=0.0)
+        return assembled(scenes, conditions, generator)
 
     with ThreadPoolExecutor(1) as ahead:
         coming = ahead.submit(made, first)
