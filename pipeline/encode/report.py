@@ -9,7 +9,11 @@ Trial Implementation, Volume 3, 6.5.3:
   "Processing Equipment") with Manufacturer, ManufacturerModelName, SoftwareVersions and DeviceUID
   (`common.processing_equipment`); the device observer (TID 1004) and the algorithm identification
   (TID 4019) of the tree have the same values (Table 6.5.3.1-1).
-- Procedure Reported is the imaging procedure that was analysed, not the analysis.
+- Procedure Reported is the imaging procedure that was analysed, not the analysis: the study's own
+  Procedure Code Sequence, where it has one.
+- Content Date and Time are those of the start of the analysis: of the opening of the job.
+- Qualitative findings, were there any, would be coded in TID 1501 or row 12 of TID 1500; what is
+  assumed stands there as text.
 - The root refers to the other objects of the result, and is delivered after them.
 
 The report is preliminary and unverified: a person reads it before it counts. Its references are
@@ -23,6 +27,7 @@ some of them from the clock.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import highdicom as hd
 from pydicom import Dataset
@@ -62,6 +67,7 @@ EXTENT_OF_MEASURES = (
     "extents run along the patient's axes."
 )
 COMMENT = Code("121106", "DCM", "Comment")
+CODED = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 """TID 1500, row 12."""
 RESULT_SET = Code("RESULT-SET", PRIVATE_SCHEME, "Objects of this result")
@@ -115,7 +121,7 @@ def _content(result: Result, made: Made) -> hd.sr.MeasurementReport:
         groups.append(quality)
     content = hd.sr.MeasurementReport(
         observation_context=_observation_context(result),
-        procedure_reported=codes.cid100.XRUnspecifiedBodyRegion,
+        procedure_reported=_procedures(result),
         imaging_measurements=groups,
         title=codes.cid7021.ImagingMeasurementReport,
     )
@@ -129,6 +135,19 @@ def _content(result: Result, made: Made) -> hd.sr.MeasurementReport:
         tree.append(_container(RESULT_SET, _references(made)))
     _separate(content[0])
     return content
+
+
+def _procedures(result: Result) -> list[hd.sr.CodedConcept]:
+    """The imaging procedures of the study as its headers code them, else a radiograph of some part.
+
+    Only what is whole and short is taken over; a copy is read, as the original stays raw.
+    """
+    found = []
+    for item in deepcopy(result.heading.patient_and_study).get("ProcedureCodeSequence") or []:
+        parts = [str(item.get(keyword) or "") for keyword in CODED]
+        if all(parts) and parts == [printable(part, 64) for part in parts]:
+            found.append(hd.sr.CodedConcept(*parts))
+    return found or [codes.cid100.XRUnspecifiedBodyRegion]
 
 
 def _separate(item: Dataset) -> None:

@@ -411,6 +411,41 @@ def test_the_algorithm_is_the_same_in_the_equipment_the_observer_and_the_tree(
     assert set(texts(report, "111002")) == {"grid=128", f"weights_sha256={'ab' * 32}"}
 
 
+@pytest.mark.parametrize(
+    ("coded", "said"),
+    [
+        ((("RPID1", "99RIS", "Hip, two views"),), [("RPID1", "99RIS", "Hip, two views")]),
+        # a code without its scheme is none, and Japanese would be legal in one character set only
+        ((("RPID1", "", "Hip"), ("T1", "99TEST", "\u819d")), None),
+        ((), None),
+    ],
+)
+def test_the_procedure_reported_is_the_imaging_procedure_of_the_study(
+    tmp_path: Path, coded: tuple[tuple[str, ...], ...], said: list[tuple[str, ...]] | None
+) -> None:
+    sequence = [_code(*one) for one in coded]
+    images = two_views(SpecificCharacterSet="ISO_IR 192", ProcedureCodeSequence=sequence)
+
+    report = tree(encode(tmp_path, images=images))
+
+    found = [
+        item.ConceptCodeSequence[0]
+        for item in items(report)
+        if item.get("ValueType") == "CODE" and name(item) == "121058"
+    ]
+    # PS3.16 CID 100: where nothing is coded, an X-ray of an unspecified part
+    expected = said or [("43468-8", "LN", "XR unspecified body region")]
+    assert [(c.CodeValue, c.CodingSchemeDesignator, c.CodeMeaning) for c in found] == expected
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodeMeaning = value, meaning
+    if scheme:
+        item.CodingSchemeDesignator = scheme
+    return item
+
+
 def test_other_weights_are_another_device(tmp_path: Path) -> None:
     devices = set()
     for digest in ("", "ab" * 32, "cd" * 32):
