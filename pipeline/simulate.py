@@ -67,7 +67,8 @@ def line_integrals(
     """Line integrals of every channel of `volumes` along the rays of every beam.
 
     Volumes are interpolated between voxel centres and fall to zero over one voxel around them.
-    Channels are usually materials, as shares of each voxel; the integrals then are thicknesses.
+    Rays do not end at the detector; nothing behind a source counts. Channels are usually
+    materials, as shares of each voxel; the integrals then are thicknesses.
 
     Args:
         volumes: (C, Z, Y, X), seen by all N beams, or (N, C, Z, Y, X), one for each.
@@ -235,6 +236,11 @@ def _summed(values: Tensor, rays: _Rays, window: _Window, step: float | None) ->
     )
     between = _between(slopes.detach(), mm_per_slice.detach(), step)
     slices, positions = _slices(values.movedim(1 + axis, 0), between)
+    origin, direction = float(rays.source[axis].detach()), float(way[0, 0, axis].detach())
+    is_ahead = (positions - origin) * direction > 0
+    slices, positions = slices[is_ahead.to(slices.device)], positions[is_ahead]
+    if len(slices) == 0:
+        return values.new_zeros(len(values), height, width)
     middle = float(positions.mean())
     base = rays.source[across] + (middle - rays.source[axis]) * slopes
     size = torch.tensor(slices.shape[2:]).to(base)

@@ -149,6 +149,24 @@ def test_an_empty_volume_and_one_beside_the_detector_are_zero() -> None:
     assert project(torch.ones(8, 8, 8), beside, a_view()).abs().max() == 0
 
 
+def test_what_is_behind_the_source_is_not_seen() -> None:
+    """A long bar beside the source: only its part before the source throws a shadow."""
+    behind, bar = a_grid(40.0, 8), a_grid(60.0, 12)
+    behind[1, 3] -= 1600  # the source of AP is at y = -800
+    bar[1] = torch.tensor([0.0, 10.0, 0.0, -1495.0])  # 3 m along y
+    bar[0, 3] += 80
+    short = bar.clone()
+    short[1, 3] = -795.0
+    view = a_view(columns=200)
+
+    seen = project(torch.ones(12, 300, 12), bar, view)
+
+    only_ahead = project(torch.ones(12, 230, 12), short, view)
+    assert project(torch.ones(8, 8, 8), behind, view).abs().max() == 0
+    assert seen.max() > 100
+    assert torch.allclose(seen, only_ahead, atol=0.02 * float(seen.max()))
+
+
 def test_the_gradient_for_the_camera_is_that_of_differences() -> None:
     volume, where = smooth(16, 16, 16, seed=7, dtype=torch.float64), a_grid(60.0, 16)
     still = beam([a_view(), a_view(ViewName.LL, primary_deg=5.0)])
