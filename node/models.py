@@ -7,6 +7,7 @@ from typing import Final
 
 from pipeline.errors import PipelineError
 from pipeline.reconstruct import ENGINES, VISUAL_HULL, UnknownModel, algorithm, default_model
+from pipeline.weights import NotTrained
 
 AUTO: Final = "auto"
 FRONTAL: Final = frozenset({"AP", "PA", "frontal"})
@@ -20,13 +21,15 @@ def usable(model: str, region: str, views: AbstractSet[str]) -> str:
         ValueError: there is no such engine, it knows nothing of the region, or it needs other
             views.
     """
-    model = default_model(region) if model == AUTO else model
     try:
+        model = default_model(region) if model == AUTO else model
         algorithm(model, region)
     except UnknownModel as fault:
         raise ValueError(f"no such model; there is {AUTO}, {', '.join(ENGINES)}") from fault
-    except PipelineError as fault:
+    except NotTrained as fault:
         raise ValueError(f"{fault}; with '{AUTO}' the rule gets {VISUAL_HULL}") from fault
+    except PipelineError as fault:
+        raise ValueError(f"{fault}; install the package anew") from fault
     if model == VISUAL_HULL:
         _require_both_directions(region, views)
     return model

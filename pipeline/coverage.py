@@ -84,12 +84,15 @@ def _share(where: Mask | np.bool_, weights: Float) -> float:
 
 
 def coverage_figures(bone: Bone, covered: Coverage, most_unseen: float) -> tuple[Figure, ...]:
-    """The shares, as figures of the result."""
+    """The share that nobody saw, with its limit, and the others where they are worth saying."""
+    told = (
+        (PARTLY, covered.partly_seen),
+        (BORDER, covered.at_border),
+        (FACES, covered.at_faces),
+    )
     return (
         Figure(f"{UNSEEN} {bone.name}", covered.unseen, "", None, most_unseen),
-        Figure(f"{PARTLY} {bone.name}", covered.partly_seen, ""),
-        Figure(f"{BORDER} {bone.name}", covered.at_border, ""),
-        Figure(f"{FACES} {bone.name}", covered.at_faces, ""),
+        *(Figure(f"{name} {bone.name}", share, "") for name, share in told if share > WORTH_SAYING),
     )
 
 
