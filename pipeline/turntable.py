@@ -33,11 +33,11 @@ STEP_DEG: Final = 360 / FRAMES
 ELEVATION_DEG: Final = 14.0
 PIXELS: Final = 66_000
 """Of a frame: 36 of them in colour are 7 MB."""
-COLUMNS: Final = (232, 360)
+COLUMNS: Final = (256, 360)
 MAX_FACES: Final = 6_000
 THREADS: Final = 2
 
-STRIP, CAPTION, EDGE = 18, 40, 26
+STRIP, CAPTION, EDGE = 20, 40, 26
 """Pixels: of the warning above, of the words below, of the letters at both sides."""
 RING_SHARE = 1.12
 """Radius of the ring over that of the bones."""
@@ -100,7 +100,7 @@ def _stage(bones: Sequence[Bone], title: str, assumptions: Sequence[Assumption])
     middle = centre - [0, 0, RING_GAP * height / 2]
     ground = _ground(columns, rows, title)
     if is_assumed(assumptions, SIDE_ASSUMED):
-        drawing.write(ground, (8, rows - CAPTION - 2), "SIDE ASSUMED", 13, drawing.CAUTION)
+        drawing.write(ground, (8, rows - CAPTION - 2), "SIDE ASSUMED", 11, drawing.CAUTION)
     box, is_of_rule = Box(0, 0, columns, rows - 2), is_scale_assumed(assumptions)
     drawing.scale_bar(ground, box, 1 / mm_per_px, 11, 0.3 * columns, is_assumed=is_of_rule)
     return _Stage(surface, ground, middle, ring, floor, mm_per_px, columns, rows - STRIP - CAPTION)
@@ -117,7 +117,9 @@ def _shape(wide: float, tall: float) -> tuple[int, int]:
 def _ground(columns: int, rows: int, title: str) -> Image.Image:
     """The warning above, the part and its side below."""
     ground = Image.new("RGB", (columns, rows), drawing.GROUND)
-    drawing.caution_strip(ground, Box(0, 0, columns, STRIP), drawing.WARNING)
+    # in letters as small as these "A CT" would run together
+    warning = drawing.WARNING.replace(" ", "  ")
+    drawing.caution_strip(ground, Box(0, 0, columns, STRIP), warning)
     words = drawing.cut(f"{title}, research use", 12, 0.6 * columns)
     drawing.write(ground, (8, rows - 7), words, 12, drawing.QUIET)
     return ground

@@ -79,7 +79,7 @@ def has(picture: Pixels, rgb: tuple[int, int, int]) -> bool:
 
 
 def middle(frame: Pixels) -> Pixels:
-    return frame[18 : int(len(frame) * 0.6)]
+    return frame[20 : int(len(frame) * 0.6)]
 
 
 def test_from_the_front_the_patients_left_is_on_the_right_and_from_behind_on_the_left() -> None:
