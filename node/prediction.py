@@ -1,0 +1,112 @@
+"""`osteon predict`: bones from DICOM files into a folder, without a node.
+
+The folder holds what other programs read: a volume and a surface for each bone, a picture, and
+`quality.json` with every figure, every assumption, and the reasons for which a node would withhold
+the result. A folder that holds something else is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.encode.stl import binary_stl
+from pipeline.errors import PipelineError
+from pipeline.keyimage import Page, key_image
+from pipeline.predict import Found, reconstruct
+from pipeline.types import Assume, Bone, Reconstruction, Side
+
+NOTE = "Model from radiographs, for research use: not a CT, and not a diagnosis."
+
+
+class PredictionError(Exception):
+    """There are no bones; the message is for whoever called."""
+
+
+def predict(
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    region: str,
+    side: Side | None,
+    model: str | None,
+    assume: Assume,
+) -> Found:
+    """The bones that `files` show, and all that is known of them, in `folder`.
+
+    Raises:
+        PredictionError: the files cannot be used, or the folder holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PredictionError(f"{folder} is not empty: name a new folder")
+    for path in files:
+        if not path.is_file():
+            raise PredictionError(f"There is no file {path}")
+    try:
+        found = reconstruct(files, region=region, side=side, model=model, assume=assume)
+    except PipelineError as fault:
+        raise PredictionError(str(fault)) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    for bone in found.bones:
+        name = bone.name.lower().replace(" ", "-")
+        (folder / f"{name}.stl").write_bytes(binary_stl(bone.mesh, bone.name))
+        SimpleITK.WriteImage(_volume(bone), str(folder / f"{name}.nii.gz"))
+    made = Reconstruction(found.bones, found.algorithm, found.assumptions, found.figures)
+    page = Page(region, found.bones[0].side, found.algorithm.name)
+    Image.fromarray(key_image(made, found.radiographs, page)).save(folder / "picture.png")
+    (folder / "quality.json").write_text(json.dumps(_quality(found), indent=1), encoding="utf-8")
+    return found
+
+
+def show(out: Console, found: Found, folder: Path) -> None:
+    """What was made, how good it is, and where it lies."""
+    table = Table("figure", "value", "unit", "limits", box=None)
+    for figure in found.figures:
+        limits = " to ".join(
+            "" if limit is None else f"{limit:g}" for limit in (figure.low, figure.high)
+        )
+        style = None if figure.is_within else "red"
+        row = (figure.name, f"{figure.value:.3g}", figure.unit, "" if limits == " to " else limits)
+        table.add_row(*row, style=style)
+    bones = ", ".join(bone.name for bone in found.bones)
+    out.print(f"{found.algorithm.name}: {bones}", markup=False)
+    out.print(table)
+    for assumption in found.assumptions:
+        said = f"Assumed: {assumption.name} {assumption.value} {assumption.unit}".rstrip()
+        out.print(f"{said} ({assumption.reason})", markup=False)
+    for reason in found.reasons:
+        out.print(f"A node would withhold this: {reason}", style="red", markup=False)
+    out.print(f"{NOTE}\nWritten to {folder}", markup=False)
+
+
+def _volume(bone: Bone) -> SimpleITK.Image:
+    """The probability on its grid; both sides speak LPS, but ITK counts x first."""
+    image = SimpleITK.GetImageFromArray(bone.probability.array)
+    affine = bone.probability.patient_from_index
+    axes = affine[:3, [2, 1, 0]]
+    spacing = np.linalg.norm(axes, axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((axes / spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    return image
+
+
+def _quality(found: Found) -> dict[str, object]:
+    return {
+        "note": NOTE,
+        "algorithm": asdict(found.algorithm),
+        "bones": [
+            {"name": b.name, "side": b.side.value, "code": asdict(b.code)} for b in found.bones
+        ],
+        "figures": [{**asdict(f), "is_within": f.is_within} for f in found.figures],
+        "assumptions": [asdict(a) for a in found.assumptions],
+        "reasons_to_withhold": list(found.reasons),
+    }
