@@ -48,7 +48,9 @@ def framed(
     # averaged over as many pixels as one of the result covers, so that fine detail is no noise
     factor = max(1, int(np.sqrt(abs(np.linalg.det(source_from_target[:2, :2]))) + 0.5))
     factor = min(factor, *values.shape)
-    both = avg_pool2d(torch.stack([values * valid, valid])[None], factor)
+    # padding may hold anything, also what is no number
+    shown = torch.where(valid > 0, values, torch.zeros_like(values))
+    both = avg_pool2d(torch.stack([shown, valid])[None], factor)
     rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     index = torch.stack([rows, columns, torch.ones_like(rows)], dim=-1).double()
     at = index @ torch.from_numpy(source_from_target).T

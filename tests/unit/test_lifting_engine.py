@@ -189,6 +189,22 @@ def test_a_mirrored_patient_is_understood_as_the_other_side(folder: Path) -> Non
     assert float(there.distance.std()) > 1e-3
 
 
+def test_what_lies_outside_the_collimation_is_not_looked_at(folder: Path) -> None:
+    shipped(untrained(), folder)
+    points = torch.rand(200, 3) * 120 - 60
+    answers = []
+    for padding in (0.0, 1e9, np.nan):
+        images = two_views()
+        for one in images:
+            one.is_valid[:20] = False
+            one.attenuation[:20] = padding
+        with torch.inference_mode():
+            answers.append(asked(understand(images, "hip", Side.RIGHT).field, points).distance)
+
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
+
+
 def test_the_order_of_the_views_changes_no_byte(folder: Path) -> None:
     shipped(octahedra(FAR_LEFT), folder)
 
