@@ -34,7 +34,8 @@ def test_the_settings_of_the_readme_are_settings() -> None:
 def test_every_command_of_the_readme_exists() -> None:
     commands = re.findall(r"^\| `osteon ([a-z]+)( verify)?", README, re.MULTILINE)
 
-    assert len(commands) == 7
+    told = {command for command, _ in commands}
+    assert told == {one.callback.__name__ for one in app.registered_commands} | {"audit"}
     for command, second in commands:
         words = [command, *second.split(), "--help"]
         assert CliRunner().invoke(app, words).exit_code == 0
