@@ -40,11 +40,12 @@ def study_of(*images: Dataset, calling: str = "DXROOM1") -> ReceivedStudy:
 
 
 def rule(name: str = "hip", **keys: Any) -> Rule:
-    """A rule for a frontal and a lateral radiograph of a hip, changed by `keys`."""
+    """A rule for two views of a hip and the engine without weights, changed by `keys`."""
     table: dict[str, Any] = {
         "name": name,
         "region": "hip",
         "views": ["frontal", "lateral"],
+        "model": "visual-hull",
         "destinations": ["pacs"],
         "match": {"modality": {"one_of": ["CR", "DX"]}, "body_part_examined": "HIP"},
     }
