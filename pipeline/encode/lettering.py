@@ -11,6 +11,9 @@ from pipeline.types import Mask
 
 WARNING = "MODEL FROM RADIOGRAPHS - NOT A CT"
 
+PARTS = WARNING.split(" - ")
+"""What it is, and what it is not: each makes sense by itself, and none is torn apart."""
+
 LETTERS = {
     "A": (".##.", "#..#", "####", "#..#", "#..#"),
     "C": (".###", "#...", "#...", "#...", ".###"),
@@ -36,9 +39,8 @@ MARGIN_PX = 1
 LEADING_PX = HEIGHT_PX + 1
 
 
-def burnt_in(rows: int, columns: int, text: str = WARNING) -> Mask:
-    """True where `text` is written along the upper edge of an image, and what is left along the
-    lower one.
+def burnt_in(rows: int, columns: int) -> Mask:
+    """True where an image says along its upper edge what it is, along the lower what it is not.
 
     Slices stand one behind the other: words that reached into the image would be walls before the
     bones in every view from the front or the side. At the edges there is no bone.
@@ -47,14 +49,15 @@ def burnt_in(rows: int, columns: int, text: str = WARNING) -> Mask:
         Shape (rows, columns); all False where the image is too small to hold the text.
     """
     image = np.zeros((rows, columns), dtype=np.bool_)
-    lines = [_line(words) for words in _wrapped(text.split(), columns - 2 * MARGIN_PX)]
-    above = -(-len(lines) // 2)
+    room = columns - 2 * MARGIN_PX
+    above, below = ([_line(words) for words in _wrapped(part.split(), room)] for part in PARTS)
+    lines = [*above, *below]
     needed = 2 * MARGIN_PX + len(lines) * LEADING_PX
-    if needed > rows // 2 or any(line.shape[1] > columns - 2 * MARGIN_PX for line in lines):
+    if needed > rows // 2 or any(line.shape[1] > room for line in lines):
         return image
     for number, line in enumerate(lines):
         top = MARGIN_PX + number * LEADING_PX
-        if number >= above:
+        if number >= len(above):
             top = rows - MARGIN_PX - (len(lines) - number) * LEADING_PX + 1
         image[top : top + HEIGHT_PX, MARGIN_PX : MARGIN_PX + line.shape[1]] = line
     return image

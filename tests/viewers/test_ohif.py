@@ -105,9 +105,10 @@ def test_the_bone_lies_on_the_slice_that_a_radiologist_opens(
 
     def law() -> None:
         screen = ohif.still(page, picture, wanted=1)
-        (viewport,) = ohif.viewports(page)
-        _holds_the_bone(viewport, screen)
-        _reaches(viewport, screen, "LA")
+        shown = ohif.viewports(page)
+        assert len(shown) == 1
+        _holds_the_bone(shown[0], screen)
+        _reaches(shown[0], screen, "LA")
 
     ohif.holds(page, opened, law)
 
