@@ -18,7 +18,7 @@ TEAL: Final[Rgb] = (40, 205, 185)
 BY_CODE: Final[dict[str, Rgb]] = {
     "272673000": TEAL,  # bone, where nothing tells one from another
     "71341001": TEAL,  # femur
-    "29850006": (90, 140, 255),  # hip bone
+    "118645006": (90, 140, 255),  # hip bone, by the code of the bony pelvis and its side
     "54735007": (235, 215, 60),  # sacrum
     "12611008": (180, 105, 255),  # tibia
     "64234005": (235, 70, 70),  # patella

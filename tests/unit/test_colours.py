@@ -13,7 +13,7 @@ from pipeline.types import Bone, Code
 from tests.results import box
 
 KNEE = {"Femur": "71341001", "Tibia": "12611008", "Patella": "64234005", "Fibula": "87342007"}
-PELVIS = {"Hip bone": "29850006", "Sacrum": "54735007", "Femur": "71341001"}
+PELVIS = {"Hip bone": "118645006", "Sacrum": "54735007", "Femur": "71341001"}
 MUDDLE = 25.0
 """A distance in CIELab below which two colours are mixed up at a glance."""
 
