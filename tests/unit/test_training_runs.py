@@ -28,6 +28,7 @@ from pipeline.training.judging import (
 from pipeline.training.loop import Training, loss_of, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.pool import fill
+from pipeline.training.regions import REGIONS
 from pipeline.training.settings import RunFault, read
 from tests.toy_region import CENTRES, radius, toy_archive
 
@@ -73,9 +74,11 @@ def _run_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_example_of_a_run_file_is_a_run() -> None:
-    settings = read(Path(__file__).parents[2] / "config" / "train-hip.toml")
-    assert settings.archive.name == "hip.npz"
+@pytest.mark.parametrize("region", [region.name for region in REGIONS])
+def test_every_region_has_a_run_file_that_can_be_followed(region: str) -> None:
+    settings = read(Path(__file__).parents[2] / "config" / f"train-{region}.toml")
+    assert settings.archive.name == f"{region}.npz"
+    assert settings.folder.name == region
     assert settings.training.conditions.one_view == 0.5
 
 
