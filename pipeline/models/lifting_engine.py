@@ -42,8 +42,8 @@ ONE_VIEW = Assumption(
 )
 
 
-COLOURS = ((233, 217, 186), (206, 221, 238), (240, 200, 176), (214, 232, 196))
-"""Of the bones of a region, in their order."""
+COLOURS = ((233, 217, 186), (126, 190, 230), (236, 150, 128), (160, 214, 140))
+"""Of the bones of a region, in their order: viewers lay them over a grey volume."""
 
 
 class Framed(NamedTuple):

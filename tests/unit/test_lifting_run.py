@@ -25,7 +25,7 @@ from pipeline.types import (
 )
 from pipeline.weights import Limits, TrainedBone, read_header
 from tests.factories import radiograph, two_views
-from tests.lifting_nets import FEMUR, TIBIA, octahedra, shipped
+from tests.lifting_nets import FEMUR, LENIENT, TIBIA, octahedra, shipped
 from tests.results import of_kind, one_of_each, request
 
 PATELLA = TrainedBone("Patella", Code("64234005", "SCT", "Patella"))
@@ -117,7 +117,7 @@ def test_one_view_is_reconstructed_and_said_in_the_report(folder: Path) -> None:
 
 
 def test_outlines_that_do_not_agree_withhold_the_bones_with_a_reason(folder: Path) -> None:
-    limits = Limits(outline_agreement=0.9)
+    limits = Limits()
     shipped(octahedra(*PLACES), folder, *KNEE, region="knee", limits=limits)
 
     made = outcome(folder)
@@ -130,7 +130,7 @@ def test_outlines_that_do_not_agree_withhold_the_bones_with_a_reason(folder: Pat
 
 
 def test_a_network_that_does_not_trust_itself_is_withheld(folder: Path) -> None:
-    limits = Limits(own_error_mm=3.0)
+    limits = replace(LENIENT, own_error_mm=3.0)
     net = octahedra(*PLACES, error=4.0)
     shipped(net, folder, *KNEE, region="knee", limits=limits)
 
