@@ -9,22 +9,24 @@
     found.reasons                       # why a node would withhold this result; empty if it is fine
 
 Arrays instead of files need their cameras: `pipeline.camera.camera` makes one of distances and
-angles, `pipeline.camera.view_from_matrices` one of a calibration.
+angles, `pipeline.camera.view_from_matrices` one of a calibration. Their axes must be those of the
+patient (LPS), because the network knows bones upright; their origin may be anywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.attributes import attributes
 from pipeline.errors import ContradictoryGeometry, MissingGeometry
+from pipeline.geometry import source_to_isocentre
 from pipeline.pixels import read_dataset_of
 from pipeline.quality import judge
 from pipeline.radiograph import exposure, read_all
@@ -36,6 +38,7 @@ from pipeline.types import (
     Assumption,
     Bone,
     Figure,
+    Float,
     Radiograph,
     Request,
     Side,
@@ -45,6 +48,8 @@ from pipeline.types import (
 from pipeline.views import side as side_of
 
 Image = str | Path | NDArray[np.floating]
+ON_THE_RAY_MM = 1e-6
+"""Rounding: the rays of files meet in the origin itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,9 @@ def reconstruct(
     side: Side | None = None,
     model: str | None = None,
     assume: Assume | None = None,
+    centre: ArrayLike | None = None,
 ) -> Found:
-    """The bones of `region` that `images` show, in the frame of their isocentre.
+    """The bones of `region` that `images` show, in the frame of their cameras.
 
     Args:
         images: DICOM files, or arrays (rows, columns) that rise with the attenuation, of any
@@ -80,6 +86,8 @@ def reconstruct(
         side: Of the body; by default what the files say.
         model: "lifting" or "visual-hull"; by default the network where the region has one.
         assume: What may be assumed of files that lack it; by default nothing.
+        centre: (3,) mm, about which the bones are looked for: the middle of the joint. By default
+            where the central rays meet, which for files is the origin.
 
     Returns:
         Bones and quality. Nothing is withheld here: look at `reasons`.
@@ -102,10 +110,47 @@ def reconstruct(
         raise MissingGeometry("An array has no geometry: give the camera of each image")
     else:
         read = read_all(_request(files, region, of, assume or Assume()))
+    views = [one.view for one in read]
+    middle = meeting_point(views) if centre is None else np.asarray(centre, np.float64)
+    about = [replace(one, view=_moved(one.view, -middle)) for one in read]
     name = model or default_model(region)
-    made = reconstruct_with(read, region=region, side=of, model=name)
+    made = reconstruct_with(about, region=region, side=of, model=name)
+    bones = tuple(_bone_moved(bone, middle) for bone in made.bones)
     reasons = judge(made.figures)
-    return Found(made.bones, made.figures, made.assumptions, reasons, made.algorithm, read)
+    return Found(bones, made.figures, made.assumptions, reasons, made.algorithm, read)
+
+
+def meeting_point(views: Sequence[View]) -> Float:
+    """(3,) the point nearest to all central rays; of one ray, its point nearest to the origin."""
+    total, moment = np.zeros((3, 3)), np.zeros(3)
+    for view in views:
+        ray = view.patient_from_detector[:3, 2]
+        across = np.eye(3) - np.outer(ray, ray)
+        total += across
+        moment += across @ view.source
+    point: Float = np.linalg.pinv(total, rcond=1e-6) @ moment
+    return np.where(np.abs(point) < ON_THE_RAY_MM, 0.0, point)
+
+
+def _moved(view: View, by: Float) -> View:
+    patient_from_detector = view.patient_from_detector.copy()
+    patient_from_detector[:3, 3] += by
+    moved = replace(view, source=view.source + by, patient_from_detector=patient_from_detector)
+    if source_to_isocentre(moved) <= 0:
+        raise ContradictoryGeometry(
+            f"The bones are looked for behind the source of the view {view.name}: give their centre"
+        )
+    return moved
+
+
+def _bone_moved(bone: Bone, by: Float) -> Bone:
+    patient_from_index = bone.probability.patient_from_index.copy()
+    patient_from_index[:3, 3] += by
+    return replace(
+        bone,
+        probability=replace(bone.probability, patient_from_index=patient_from_index),
+        mesh=replace(bone.mesh, vertices=bone.mesh.vertices + by),
+    )
 
 
 def _side(files: Sequence[Path]) -> Side:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline import weights
 from pipeline.encode.topology import signed_volume
+from pipeline.errors import ContradictoryGeometry
 from pipeline.models import lifting_engine
 from pipeline.predict import reconstruct
 from pipeline.run import run
@@ -21,6 +23,7 @@ from pipeline.types import (
     Reconstructed,
     Refused,
     Side,
+    View,
     Withheld,
 )
 from pipeline.weights import Limits, TrainedBone, read_header
@@ -176,6 +179,35 @@ def test_one_python_call_gives_volumes_surfaces_and_quality(folder: Path) -> Non
     assert found.bones[0].probability.array.shape == (64, 64, 64)
     assert signed_volume(found.bones[0].mesh) == pytest.approx(4 / 3 * 30**3, rel=0.03)
     assert found.reasons == ()
+
+
+def test_cameras_with_another_origin_give_the_same_bones_there(folder: Path) -> None:
+    outcome(folder, kinds=FEW)
+    files = sorted((folder.parent / "job" / "in").iterdir())
+    read = reconstruct(files, region="knee")
+    away = np.array([400.0, -150.0, 70.0])
+    pixels = [one.attenuation for one in read.radiographs]
+    cameras = [moved(one.view, away) for one in read.radiographs]
+
+    there = reconstruct(pixels, cameras, region="knee", side=Side.LEFT)
+    lower = reconstruct(
+        pixels, cameras, region="knee", side=Side.LEFT, centre=away - np.array([0.0, 0.0, 20.0])
+    )
+
+    for one, other, low in zip(read.bones, there.bones, lower.bones, strict=True):
+        assert other.mesh.vertices == pytest.approx(one.mesh.vertices + away, abs=1e-3)
+        before, after = (bone.probability.patient_from_index for bone in (one, other))
+        assert after[:3, 3] == pytest.approx(before[:3, 3] + away)
+        # these octahedra stand about the centre, whatever the radiographs show
+        assert low.mesh.vertices == pytest.approx(other.mesh.vertices - [0, 0, 20], abs=1e-3)
+    with pytest.raises(ContradictoryGeometry, match="behind the source"):
+        reconstruct(pixels, cameras, region="knee", side=Side.LEFT, centre=away - 5000.0)
+
+
+def moved(view: View, by: np.ndarray) -> View:
+    detector = view.patient_from_detector.copy()
+    detector[:3, 3] += by
+    return replace(view, source=view.source + by, patient_from_detector=detector)
 
 
 def test_arrays_with_cameras_give_what_their_files_give(folder: Path) -> None:
