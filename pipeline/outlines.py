@@ -32,6 +32,16 @@ LEAST_POINTS = 30
 
 
 @dataclass(frozen=True, slots=True)
+class Plate:
+    """A radiograph at a size at which its edges are looked for."""
+
+    image: Image
+    """(H, W), rising with the attenuation."""
+    is_valid: Mask
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
 class Outline:
     """Where the rays of a view touch a surface."""
 

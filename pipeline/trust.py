@@ -8,33 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from pipeline.coverage import Coverage, coverage_figures
-from pipeline.models.framing import framed
-from pipeline.outlines import agreement
+from pipeline.outlines import Plate, agreement
 from pipeline.quality import OUTLINE, OWN_ERROR
-from pipeline.types import Bone, Figure, Radiograph
-from pipeline.weights import Trained
+from pipeline.types import Bone, Figure
+from pipeline.weights import Limits
 
 
 def trust(
-    radiographs: Sequence[Radiograph],
+    plates: Sequence[Plate],
     bones: Sequence[Bone],
     errors: Sequence[float],
     covered: Sequence[Coverage],
-    trained: Trained,
+    limits: Limits,
 ) -> tuple[Figure, ...]:
     """What was measured about a learned result, each with its limits.
 
     Args:
-        radiographs: What the result was made of.
+        plates: What the result was made of.
         bones: The result.
         errors: Of each bone, the mean error that the network expects of its surface, mm.
         covered: How much of each bone the radiographs show.
-        trained: Whose limits hold.
+        limits: Of the weights.
     """
-    limits = trained.limits
     own = (
         Figure(f"{OWN_ERROR} {bone.name}", error, "mm", None, limits.own_error_mm)
         for bone, error in zip(bones, errors, strict=True)
@@ -44,17 +40,10 @@ def trust(
         for bone, one in zip(bones, covered, strict=True)
         for figure in coverage_figures(bone, one, limits.unseen)
     )
-    outlines = (_outline(radiograph, bones, trained) for radiograph in radiographs)
+    outlines = (_outline(one, bones, limits.outline_agreement) for one in plates)
     return (*outlines, *own, *shares)
 
 
-def _outline(radiograph: Radiograph, bones: Sequence[Bone], trained: Trained) -> Figure:
-    image, is_valid, view = framed(
-        radiograph.attenuation,
-        radiograph.is_valid,
-        radiograph.view,
-        cube_mm=float(trained.shape["cube_mm"]),
-        size=int(trained.shape["image_size"]),
-    )
-    value = agreement([bone.mesh for bone in bones], np.asarray(image), np.asarray(is_valid), view)
-    return Figure(f"{OUTLINE} {view.name}", value, "", trained.limits.outline_agreement, None)
+def _outline(one: Plate, bones: Sequence[Bone], least: float) -> Figure:
+    value = agreement([bone.mesh for bone in bones], one.image, one.is_valid, one.view)
+    return Figure(f"{OUTLINE} {one.view.name}", value, "", least, None)

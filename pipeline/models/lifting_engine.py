@@ -22,6 +22,7 @@ from pipeline.models.bones import apart, mesh_of, one_piece, probability_of
 from pipeline.models.field import Field, asked, field, signed_distances
 from pipeline.models.framing import framed, seen
 from pipeline.models.lifting import Lifting
+from pipeline.outlines import Plate
 from pipeline.trust import trust
 from pipeline.types import (
     Algorithm,
@@ -68,6 +69,8 @@ class Understood:
     trained: Trained
     field: Field
     is_mirrored: bool
+    plates: tuple[Plate, ...]
+    """What the network saw, and where it was taken from: of the patient, not of a mirror image."""
 
     def own_error(self, number: int, mesh: Mesh) -> float:
         """The error that the network expects of the surface of bone `number`, mean in mm."""
@@ -98,7 +101,8 @@ def reconstruct(
         assumptions.append(ONE_VIEW)
     for bone, shares in zip(bones, covered, strict=True):
         assumptions += coverage_assumptions(bone, shares)
-    figures = trust(in_order, bones, [one.error for one in found], covered, understood.trained)
+    errors = [one.error for one in found]
+    figures = trust(understood.plates, bones, errors, covered, understood.trained.limits)
     return Reconstruction(bones, made_by, tuple(assumptions), figures)
 
 
@@ -127,7 +131,8 @@ def understand(radiographs: Sequence[Radiograph], region: str, side: Side) -> Un
                 [one.view for one in frames],
             )
         )
-    return Understood(trained, field(net, features), is_mirrored)
+    plates = tuple(_plate(one, is_mirrored=is_mirrored) for one in frames)
+    return Understood(trained, field(net, features), is_mirrored, plates)
 
 
 def warm(region: str) -> None:
@@ -141,6 +146,12 @@ def _framed(net: Lifting, radiograph: Radiograph, *, is_mirrored: bool) -> Frame
     cube_mm, size = net.shape.cube_mm, net.shape.image_size
     image, valid = radiograph.attenuation, radiograph.is_valid
     return Framed(*framed(image, valid, view, cube_mm=cube_mm, size=size))
+
+
+def _plate(one: Framed, *, is_mirrored: bool) -> Plate:
+    """The mirrored camera of a mirrored patient sees the same image as the true one."""
+    view = mirror(one.view) if is_mirrored else one.view
+    return Plate(one.image.numpy(), one.is_valid.numpy(), view)
 
 
 def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:

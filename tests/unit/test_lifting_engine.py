@@ -14,13 +14,13 @@ from pipeline import weights
 from pipeline.camera import camera
 from pipeline.encode.topology import is_manifold, signed_volume
 from pipeline.errors import MissingView, NoBone, StudyError
-from pipeline.geometry import mirror
+from pipeline.geometry import mirror, rays
 from pipeline.models import lifting_engine
 from pipeline.models.field import asked
 from pipeline.models.lifting import Lifting, Shape
 from pipeline.models.lifting_engine import understand
 from pipeline.reconstruct import algorithm, reconstruct
-from pipeline.types import Radiograph, Reconstruction, Side, View, ViewName
+from pipeline.types import Mesh, Radiograph, Reconstruction, Side, View, ViewName
 from tests.lifting_nets import FEMUR, TIBIA, octahedra, shipped
 
 RADIUS = 40.0
@@ -225,3 +225,44 @@ def test_other_weights_are_another_version_of_the_model(folder: Path) -> None:
     assert before.weights_digest != after.weights_digest
     # the network of the old file is not used for the new one
     assert centre_of(made(Side.RIGHT))[0] == pytest.approx(-30.0, abs=0.3)
+
+
+@pytest.mark.parametrize("side", [Side.RIGHT, Side.LEFT])
+def test_outlines_are_held_against_the_images_on_the_true_side(folder: Path, side: Side) -> None:
+    sign = 1.0 if side is Side.RIGHT else -1.0
+    fine = Shape((), 160.0, 128, 8, planar=(8, 16), spatial=(8, 16), hidden=6)
+    shipped(octahedra(FAR_LEFT, sized_as=fine), folder)
+    solid = made(side).bones[0].mesh
+    images = []
+    for number, name in enumerate((ViewName.AP, ViewName.RL)):
+        view = a_view(name)
+        # the shadow of the octahedron itself: only its own side explains the images
+        shown = shadow(solid, view)
+        valid = np.ones(shown.shape, np.bool_)
+        images.append(Radiograph(shown, valid, view, "1", f"1.{number}", "1"))
+    assert centre_of(made(side))[0] == pytest.approx(30 * sign, abs=0.3)
+
+    right = made(side, images)
+    wrong = made(Side.LEFT if side is Side.RIGHT else Side.RIGHT, images)
+
+    least = [min(f.value for f in one.figures if "outline" in f.name) for one in (right, wrong)]
+    names = sorted(f.name for f in right.figures if "outline" in f.name)
+    assert names == ["outline on an edge of the view AP", "outline on an edge of the view RL"]
+    assert least[0] > 0.8
+    assert least[1] < 0.35
+
+
+def shadow(mesh: Mesh, view: View) -> np.ndarray:
+    """1 where a ray meets the octahedron whose middle is that of `mesh`."""
+    low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+    pixels = np.moveaxis(np.indices((view.rows, view.columns)), 0, -1)
+    towards = rays(view, pixels)
+    normals = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], float)
+    # each face cuts the ray where n (s + t r - c) = R; entered where n r < 0, left where n r > 0
+    at = RADIUS - (view.source - (low + high) / 2) @ normals.T
+    slope = towards @ normals.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cut = at / slope
+    entered = np.where(slope < 0, cut, -np.inf).max(axis=-1)
+    left = np.where(slope > 0, cut, np.inf).min(axis=-1)
+    return (left > entered).astype(np.float32)
