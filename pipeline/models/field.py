@@ -39,6 +39,8 @@ class Field:
     """(D * D * D, C) float32, axes z, y, x."""
     projections: Tensor
     """(V, 3, 4), as in `Seen`."""
+    sources: Tensor
+    """(V, 3), as in `Seen`."""
 
 
 def field(net: Lifting, features: Features) -> Field:
@@ -47,7 +49,9 @@ def field(net: Lifting, features: Features) -> Field:
     rows, columns = planes.shape[-2:]
     tables = planes.flatten(2).transpose(1, 2).contiguous()
     grid = features.grid[0].float().flatten(1).T.contiguous()
-    return Field(net, tuple(tables), (rows, columns), grid, features.seen.projections[0])
+    seen = features.seen
+    size = (rows, columns)
+    return Field(net, tuple(tables), size, grid, seen.projections[0], seen.sources[0])
 
 
 def asked(of: Field, points: Tensor) -> Answer:
@@ -99,11 +103,13 @@ def _merged(of: Field, points: Tensor) -> Tensor:
     """As in the network: mean, deviation and maximum over the views, and how many see a point."""
     homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
     values, weights = [], []
-    for plane, projection in zip(of.planes, of.projections, strict=True):
+    for plane, projection, source in zip(of.planes, of.projections, of.sources, strict=True):
         at = homogeneous @ projection.T
         pixels = at[:, :2] / at[:, 2:].clamp(min=SMALLEST_DEPTH)
         is_seen = (pixels.abs() <= 1).all(dim=-1) & (at[:, 2] > SMALLEST_DEPTH)
-        values.append(_looked_up(plane, of.plane_size, pixels.flip(-1)))
+        rays = points - source
+        rays = rays / rays.norm(dim=-1, keepdim=True)
+        values.append(of.net.fine(_looked_up(plane, of.plane_size, pixels.flip(-1)), rays))
         weights.append(is_seen[:, None].float())
     count = reduce(torch.add, weights)
     shares = [weight / count.clamp(min=1) for weight in weights]
