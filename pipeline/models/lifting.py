@@ -71,6 +71,8 @@ class Features(NamedTuple):
     grid: Tensor
     """(B, C, D, D, D), axes z, y, x."""
     seen: Seen
+    shadows: Tensor
+    """(B, V, T, H / 2, W / 2) logits: which bones lie on the ray of a pixel."""
 
 
 class Answer(NamedTuple):
@@ -92,6 +94,7 @@ class Lifting(nn.Module):
         self.shape = shape
         plane, space = shape.planar[0], shape.spatial[0]
         self.planar = _Planar(shape.planar)
+        self.shadow = nn.Conv2d(plane, len(shape.bones), 1)
         self.thinned = nn.Conv2d(plane, space, 1)
         self.coarse = _PerView(space, space)
         self.merged = nn.Conv3d(3 * space + 1, space, 1)
@@ -126,7 +129,8 @@ class Lifting(nn.Module):
             .unflatten(2, (size, size, size))
         )
         grid = self.spatial(self.merged(lifted))
-        return Features(encoded.unflatten(0, views), grid, seen)
+        shadows = self.shadow(encoded).unflatten(0, views)
+        return Features(encoded.unflatten(0, views), grid, seen, shadows)
 
     def at(self, features: Features, points: Tensor) -> Answer:
         """What is at `points` (B, N, 3), LPS mm about the isocentre."""

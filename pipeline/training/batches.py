@@ -48,14 +48,26 @@ class Batch(NamedTuple):
     """(B, N, T) mm."""
     has: Tensor
     """(B, T) bool."""
+    shadows: Tensor
+    """(B, V, T, H / 2, W / 2) bool; of a view that is absent, anything."""
 
 
 def assembled(
     scenes: Sequence[Simulated], conditions: Conditions, generator: torch.Generator
 ) -> Batch:
     """What the network is given of `scenes`, and what it should say."""
-    samples = [_exposed(scene, conditions, generator) for scene in scenes]
-    most = max(one.images.shape[1] for one in samples)
+    choices = [_chosen(scene, conditions, generator) for scene in scenes]
+    samples = [
+        seen_of(
+            scene,
+            choice,
+            conditions,
+            is_wrong=float(torch.rand(1, generator=generator)) < conditions.wrong,
+            generator=generator,
+        )
+        for scene, choice in zip(scenes, choices, strict=True)
+    ]
+    most = max(len(choice) for choice in choices)
     chosen = [
         torch.randint(len(scene.points), (conditions.points,), generator=generator)
         for scene in scenes
@@ -65,6 +77,12 @@ def assembled(
         torch.stack([s.points[at] for s, at in zip(scenes, chosen, strict=True)]),
         torch.stack([s.distances[at] for s, at in zip(scenes, chosen, strict=True)]),
         torch.stack([scene.has for scene in scenes]),
+        torch.stack(
+            [
+                scene.shadows[choice + choice[:1] * (most - len(choice))]
+                for scene, choice in zip(scenes, choices, strict=True)
+            ]
+        ),
     )
 
 
@@ -106,17 +124,15 @@ def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot
     )
 
 
-def _exposed(scene: Simulated, conditions: Conditions, generator: torch.Generator) -> Seen:
-    chance = torch.rand(3, generator=generator).tolist()
+def _chosen(scene: Simulated, conditions: Conditions, generator: torch.Generator) -> list[int]:
+    """Which shots of a scene are given."""
+    chance = torch.rand(2, generator=generator).tolist()
     count = len(scene.shots)
     if chance[0] < conditions.one_view:
-        chosen = [int(chance[1] * count)]
-    elif chance[0] < conditions.one_view + conditions.three_views:
-        chosen = list(range(count))
-    else:
-        chosen = [0, 1] if chance[1] < 0.75 else [int(chance[1] > 0.875), 2]
-    is_wrong = chance[2] < conditions.wrong
-    return seen_of(scene, chosen, conditions, is_wrong=is_wrong, generator=generator)
+        return [int(chance[1] * count)]
+    if chance[0] < conditions.one_view + conditions.three_views:
+        return list(range(count))
+    return [0, 1] if chance[1] < 0.75 else [int(chance[1] > 0.875), 2]
 
 
 def _widened(sample: Seen, views: int) -> Seen:

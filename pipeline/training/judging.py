@@ -257,7 +257,8 @@ def _placed(vertices: Tensor, pose: Pose) -> NDArray[np.float64]:
 def _apart(made: Mesh | None, true: Mesh, reach: float) -> tuple[float, float]:
     """ASSD and HD95, mm, of the parts whose points lie within the cube of half edge `reach`."""
     if made is None:
-        return float("inf"), float("inf")
+        # a bone that was not found is as far away as the cube is long
+        return 2 * reach, 2 * reach
     sides = []
     for one, other in ((made, true), (true, made)):
         points, distances = one_way_distances(one, other)

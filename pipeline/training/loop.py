@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.lifting import Answer, Lifting, Shape
+from pipeline.models.lifting import Answer, Features, Lifting, Shape
 from pipeline.training.batches import Batch, Conditions, assembled
 from pipeline.training.exposure import CLEAN
 from pipeline.training.pool import load
@@ -173,14 +173,34 @@ def loss_of(answer: Answer, distances: Tensor, has: Tensor) -> dict[str, Tensor]
     }
 
 
+def shadow_loss_of(features: Features, batch: Batch) -> Tensor:
+    """Cross-entropy of the shadows, over the views that are there and the bones that are known.
+
+    It teaches the image encoder where each bone is before anything is known of depth.
+    """
+    wanted = batch.shadows.to(torch.float32)
+    each = nn.functional.binary_cross_entropy_with_logits(
+        features.shadows.float(), wanted, reduction="none"
+    ).mean(dim=(-2, -1))
+    weight = (batch.seen.is_present[..., None] & batch.has[:, None]).to(each.dtype)
+    return (each * weight).sum() / weight.sum().clamp(min=1)
+
+
 def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
     for group in run.optimiser.param_groups:
         group["lr"] = training.learning_rate * _rate(run.step / training.steps, training.warm_up)
     device = batch.points.device.type
     with torch.autocast(device, torch.bfloat16) if _has_bfloat16(device) else nullcontext():
-        answer = run.net(batch.seen, batch.points)
+        features = run.net.features(batch.seen)
+        answer = run.net.at(features, batch.points)
     losses = loss_of(answer, batch.distances, batch.has)
-    total = losses["occupancy"] + 0.3 * losses["likelihood"] + 0.3 * losses["near_surface"]
+    losses["shadow"] = shadow_loss_of(features, batch)
+    total = (
+        losses["occupancy"]
+        + 0.3 * losses["likelihood"]
+        + 0.3 * losses["near_surface"]
+        + 0.5 * losses["shadow"]
+    )
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()
     norm = nn.utils.clip_grad_norm_(run.net.parameters(), 1.0)

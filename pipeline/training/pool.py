@@ -20,7 +20,7 @@ from pipeline.camera import camera
 from pipeline.models.framing import FIELD
 from pipeline.training.archive import Archive, Case
 from pipeline.training.posing import Pose, PoseRange, Scene, draw, posed, without_neighbours
-from pipeline.training.rendering import bone_thickness, draw_tissue
+from pipeline.training.rendering import bone_shadows, bone_thickness, draw_tissue
 from pipeline.types import View, ViewName
 
 POINTS = 16_384
@@ -67,6 +67,8 @@ class Simulated:
     thickness: Tensor
     """(V, H, W) mm of cortical bone."""
     shots: tuple[Shot, ...]
+    shadows: Tensor
+    """(V, T, H / 2, W / 2) bool: which target bones lie on the ray of a pixel."""
     points: Tensor
     """(N, 3) mm about the isocentre."""
     distances: Tensor
@@ -123,7 +125,8 @@ def simulate(
     )
     points, distances = _points(scene, generator)
     has = torch.tensor(case.has) | torch.tensor(case.borrowed)
-    return Simulated(thickness, tuple(shots), points, distances, has), scene, drawn
+    shadows = bone_shadows(scene, cameras)
+    return Simulated(thickness, tuple(shots), shadows, points, distances, has), scene, drawn
 
 
 def fill(
@@ -176,6 +179,7 @@ def save(scene: Simulated, path: Path) -> None:
             file,
             thickness=scene.thickness.half().numpy(),
             shots=np.array(shots),
+            shadows=np.packbits(scene.shadows.numpy(), axis=-1),
             points=(scene.points * STEPS_PER_MM).round().short().numpy(),
             distances=(scene.distances * STEPS_PER_MM).round().short().numpy(),
             has=scene.has.numpy(),
@@ -189,6 +193,7 @@ def load(path: Path) -> Simulated:
         return Simulated(
             thickness=torch.from_numpy(stored["thickness"]).float(),
             shots=tuple(_shot(row) for row in stored["shots"].tolist()),
+            shadows=torch.from_numpy(np.unpackbits(stored["shadows"], axis=-1).astype(np.bool_)),
             points=torch.from_numpy(stored["points"]).float() / STEPS_PER_MM,
             distances=torch.from_numpy(stored["distances"]).float() / STEPS_PER_MM,
             has=torch.from_numpy(stored["has"]),

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.simulate import project
+from pipeline.beam import beam
+from pipeline.simulate import line_integrals, project
 from pipeline.training.posing import Scene
 from pipeline.types import View
 
+SHADOW_MM = 1.0
+"""A ray that passes less of a bone only grazes it."""
 SEAM_MM = 12.0
 """Over which the fine drawing passes into the coarse one: an edge there would be learned from."""
 
@@ -60,6 +63,16 @@ def bone_thickness(
         wide = interpolate(coarse[None, None], size=fine.shape, mode="bilinear")[0, 0]
         images.append(fine + wide)
     return torch.stack(images)
+
+
+def bone_shadows(scene: Scene, views: list[View]) -> Tensor:
+    """(V, T, H / 2, W / 2) bool: the ray of a pixel passes a target bone within the cube."""
+    targets = scene.near[:-1]
+    voxel = scene.near_cube_mm / targets.shape[-1]
+    inside = (0.5 - targets / voxel).clamp(0, 1)
+    beams = beam([_halved(view) for view in views], inside.device)
+    affine = _index(scene.near_cube_mm, targets.shape[-1])
+    return line_integrals(inside, affine, beams) > SHADOW_MM
 
 
 def _far_density(scene: Scene, tissue: Tissue, *, alone: bool) -> Tensor:

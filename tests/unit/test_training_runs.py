@@ -6,16 +6,17 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from node.learning import LearningError, evaluate, train
-from pipeline.models.lifting import Answer, Lifting, Seen, Shape
+from pipeline.models.lifting import Answer, Features, Lifting, Seen, Shape
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive
-from pipeline.training.batches import Conditions
+from pipeline.training.batches import Batch, Conditions
 from pipeline.training.exposure import CLEAN
 from pipeline.training.judging import (
     Condition,
@@ -25,7 +26,7 @@ from pipeline.training.judging import (
     network,
     summarised,
 )
-from pipeline.training.loop import Training, loss_of, start
+from pipeline.training.loop import Training, loss_of, shadow_loss_of, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.pool import fill
 from pipeline.training.regions import REGIONS
@@ -138,6 +139,29 @@ def test_a_bone_that_is_unknown_teaches_nothing() -> None:
         assert part.grad is not None
         assert part.grad[..., 0].abs().sum() > 0
         assert part.grad[..., 1].abs().sum() == 0
+
+
+def test_shadows_teach_the_images_of_views_that_are_there_and_bones_that_are_known() -> None:
+    logits = torch.zeros(1, 2, 2, 4, 4, requires_grad=True)
+    nothing = torch.zeros(1, 2, 2, 16, 16)
+    seen = Seen(
+        nothing, torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3), torch.tensor([[True, False]])
+    )
+    known = torch.tensor([[False, True]])
+    batch = Batch(
+        seen,
+        torch.zeros(1, 1, 3),
+        torch.zeros(1, 1, 2),
+        known,
+        torch.ones(1, 2, 2, 4, 4, dtype=torch.bool),
+    )
+    loss = shadow_loss_of(Features(nothing, nothing, seen, logits), batch)
+    assert float(loss.detach()) == pytest.approx(np.log(2))
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad.ne(0).flatten(2).any(dim=-1).tolist() == [[True, False]]
+    assert logits.grad[0, 0, 1].lt(0).all()
+    assert logits.grad[0, 0, 0].eq(0).all()
 
 
 def test_the_best_error_that_can_be_told_is_the_true_one() -> None:

@@ -86,6 +86,22 @@ def test_the_other_leg_is_in_the_lateral_view_unless_it_is_out_of_the_way(
     assert both.thickness[1, row, column] > alone.thickness[1, row, column] + 2
 
 
+def test_the_shadow_of_a_ball_is_a_disc_where_its_camera_sees_it(archive: Archive) -> None:
+    scene = _simulated(archive, STILL, is_alone=True)
+    for shot, shadows in zip(scene.shots, scene.shadows, strict=True):
+        camera = shot.camera(SIZE // 2)
+        spacing = 2 * shot.spacing
+        half = replace(shot, spacing=spacing).camera(SIZE // 2)
+        assert (camera.rows, camera.columns) == shadows.shape[-2:]
+        for shadow, (bone, centre) in zip(shadows, CENTRES.items(), strict=True):
+            at = shadow.nonzero().double().mean(dim=0).numpy()
+            assert np.linalg.norm(at - project(half, centre)) < 0.5
+            enlarged = shot.source_to_detector / shot.source_to_patient
+            area = float(shadow.sum()) * (spacing / enlarged) ** 2
+            # a voxel of 2.5 mm blurs the ball
+            assert radius(0, bone) - 0.5 < np.sqrt(area / np.pi) < radius(0, bone) + 2.5
+
+
 def test_points_know_their_distance(archive: Archive) -> None:
     scene = _simulated(archive, STILL, is_alone=True)
     for channel, (bone, centre) in enumerate(CENTRES.items()):
@@ -117,6 +133,7 @@ def test_a_pool_that_was_interrupted_is_continued_with_the_same_scenes(
         one, other = load(path), load(broken / path.name)
         assert torch.equal(one.thickness, other.thickness)
         assert torch.equal(one.points, other.points)
+        assert torch.equal(one.shadows, other.shadows)
         assert one.shots == other.shots
 
 
@@ -162,14 +179,19 @@ def test_a_wrong_sid_keeps_the_spacing_and_the_distance_of_the_detector() -> Non
 
 def test_half_of_the_samples_have_one_view_and_none_has_none(archive: Archive) -> None:
     scene = _simulated(archive, STILL, is_alone=True)
+    again = [0, 1, 0]
     scene = replace(
-        scene, thickness=scene.thickness[[0, 1, 0]], shots=(*scene.shots, scene.shots[0])
+        scene,
+        thickness=scene.thickness[again],
+        shots=tuple(scene.shots[n] for n in again),
+        shadows=scene.shadows[again],
     )
     batch = assembled([scene] * 60, Conditions(points=8), _random())
     views = batch.seen.is_present.sum(dim=1)
     assert views.min() == 1
     assert 18 < int((views == 1).sum()) < 42
     assert batch.points.shape == (60, 8, 3)
+    assert batch.shadows.shape[:3] == (60, int(views.max()), 2)
     assert batch.has.all()
 
 
