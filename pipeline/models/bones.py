@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from pipeline.surface import surface
+from pipeline.surface import MAX_FACES, surface
 from pipeline.types import Float, Mesh, Volume
 
 Array = NDArray[np.float32]
@@ -22,6 +22,8 @@ RAMP_VOXELS = 2.0
 """On either side of a surface its distances are kept for the cut; beyond, only the side counts."""
 LEAST_SCALE_VOXELS = 0.5
 """Of a probability: a step that is steeper than its grid would show as a flight of steps."""
+FACES = 80_000
+"""Of all bones of a result together: with more, a set would be larger than a PACS likes."""
 SMALLEST_VOXELS = 8
 """Fewer voxels are no bone."""
 
@@ -55,15 +57,19 @@ def one_piece(distance: Array) -> Array | None:
     return np.where(inside, -away, away).astype(np.float32)
 
 
-def mesh_of(distance: Array, patient_from_index: Float) -> Mesh:
-    """The surface where `distance` is zero.
+def mesh_of(distance: Array, patient_from_index: Float, *, bones: int = 1) -> Mesh:
+    """The surface where `distance` is zero, of a result that has so many bones.
 
     Raises:
         PipelineError: it could not be made a manifold.
     """
     ramp = 2 * RAMP_VOXELS * _voxel(patient_from_index)
     near = np.clip(0.5 - distance / np.float32(ramp), 0, 1)
-    return surface(Volume(near, patient_from_index), smallest_share=1.0)
+    return surface(
+        Volume(near, patient_from_index),
+        smallest_share=1.0,
+        max_faces=min(MAX_FACES, FACES // bones),
+    )
 
 
 def probability_of(distance: Array, error_mm: float, patient_from_index: Float) -> Volume:

@@ -173,7 +173,7 @@ def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:
             if known.is_required:
                 raise NoBone(f"No {known.name.lower()} is found where the radiographs look")
             continue
-        mesh = mesh_of(distance, affine)
+        mesh = mesh_of(distance, affine, bones=len(distances))
         error = understood.own_error(number, mesh)
         probability = probability_of(distance, error, affine)
         of_side = side if known.is_paired else Side.UNPAIRED
