@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -254,6 +256,15 @@ def test_a_run_that_cannot_be_followed_says_why(toy: Archive, tmp_path: Path) ->
     path = _run_file(tmp_path, RUN.format(fold='"none"', steps=2))
     with pytest.raises(LearningError, match="nobody is left to judge on"):
         evaluate(out, path)
+
+
+def test_training_needs_torch_and_numpy_alone() -> None:
+    words = "import sys; import pipeline.training.command; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "torch" in roots
+    others = {"scipy", "skimage", "pydicom", "trimesh", "SimpleITK", "highdicom", "PIL", "node"}
+    assert not roots & others
 
 
 def test_an_archive_is_what_was_written(toy: Archive) -> None:
