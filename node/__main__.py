@@ -7,25 +7,28 @@ wrong; 4 the database cannot be used; 5 there is no such study or job; 6 the nod
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
 
+from node import offline
 from node.errors import SettingsError
+from node.terminal import (
+    CANNOT_START,
+    DATABASE_UNUSABLE,
+    FOUND_WRONG,
+    NOT_FOUND,
+    SETTINGS_WRONG,
+    end,
+    err,
+    out,
+)
 
 if TYPE_CHECKING:
     from node.settings import Settings
-
-FOUND_WRONG: Final = 1
-SETTINGS_WRONG: Final = 3
-DATABASE_UNUSABLE: Final = 4
-NOT_FOUND: Final = 5
-CANNOT_START: Final = 6
 
 app = typer.Typer(
     name="osteon",
@@ -39,9 +42,6 @@ app = typer.Typer(
 )
 audit_app = typer.Typer(help="Look after the audit chain.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 ConfigOption = Annotated[
     Path,
@@ -149,7 +149,7 @@ def _climb(config: Path, name: str, is_sent: bool, toml: bool, json: bool) -> bo
             try:
                 probed = ladder.climb(station, destination, is_sent=is_sent)
             except ladder.RehearsalError as fault:
-                _end(str(fault), CANNOT_START)
+                end(str(fault), CANNOT_START)
     if isinstance(probed, Unreachable):
         finding = examination.Finding(f"destination {name}", False, probed.reason)
         examination.show(err if toml else out, (finding,), json)
@@ -218,9 +218,9 @@ def requeue(
         try:
             said = requeueing.requeue(station, job, again)
         except UnknownJob as fault:
-            _end(str(fault), NOT_FOUND)
+            end(str(fault), NOT_FOUND)
         except NotAllowed as fault:
-            _end(str(fault), FOUND_WRONG)
+            end(str(fault), FOUND_WRONG)
     out.print(said, markup=False)
 
 
@@ -259,96 +259,12 @@ def demo(
     try:
         is_delivered = demonstration.show(out, folder)
     except demonstration.DemoError as fault:
-        _end(str(fault), CANNOT_START)
+        end(str(fault), CANNOT_START)
     if not is_delivered:
         raise typer.Exit(FOUND_WRONG)
 
 
-@app.command()
-def predict(
-    files: Annotated[list[Path], typer.Argument(help="Radiographs as DICOM files, one a view.")],
-    region: Annotated[str, typer.Option(help="What they show, as hip or knee.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="A new folder for what is made.")],
-    side: Annotated[
-        str | None, typer.Option(help="R, L or U (unpaired); by default what the files say.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="lifting or visual-hull; by default the network where there is one."),
-    ] = None,
-    sid: Annotated[
-        float | None, typer.Option(help="Source to detector, mm, where a file lacks it.")
-    ] = None,
-    sod: Annotated[
-        float | None, typer.Option(help="Source to patient, mm, where a file lacks it.")
-    ] = None,
-    spacing: Annotated[
-        float | None, typer.Option(help="Pixel spacing, mm, where a file lacks it.")
-    ] = None,
-) -> None:
-    """Make bones of radiographs on this machine, without a node.
-
-    Writes a surface (STL) and a volume (NIfTI) for each bone, a picture, and quality.json.
-    Exits with 1 if a node would withhold the result, and says why.
-    """
-    from node import prediction
-    from pipeline.types import Assume, Side
-
-    if side not in (None, *Side):
-        raise typer.BadParameter(f"--side is R, L or U, not {side}")
-    assume = Assume(source_to_detector=sid, source_to_patient=sod, pixel_spacing=spacing)
-    try:
-        with err.status("Reconstructing"):
-            found = prediction.predict(
-                files,
-                out_folder,
-                region=region,
-                side=Side(side) if side else None,
-                model=model,
-                assume=assume,
-            )
-    except prediction.PredictionError as fault:
-        _end(str(fault), FOUND_WRONG)
-    prediction.show(out, found, out_folder)
-    if found.reasons:
-        raise typer.Exit(FOUND_WRONG)
-
-
-RunArgument = Annotated[
-    Path, typer.Argument(help="A run file; config/train-hip.toml explains every key.")
-]
-
-
-@app.command()
-def train(run: RunArgument) -> None:
-    """Train a network on this machine, as a run file says.
-
-    Simulates the scenes that are missing, then learns from them. Stop it when you like: the
-    next call goes on from the last checkpoint. Curves are drawn into the run's folder.
-    """
-    from node import learning
-
-    try:
-        is_done = learning.train(out, run)
-    except learning.LearningError as fault:
-        _end(str(fault), SETTINGS_WRONG)
-    if not is_done:
-        raise typer.Exit(FOUND_WRONG)
-
-
-@app.command()
-def evaluate(run: RunArgument) -> None:
-    """Judge a trained network on the people that it has not seen.
-
-    Prints the table of results, and writes it into the run's folder as Markdown and as JSON.
-    Distances are between surfaces, mm; every image is simulated.
-    """
-    from node import learning
-
-    try:
-        learning.evaluate(out, run)
-    except learning.LearningError as fault:
-        _end(str(fault), SETTINGS_WRONG)
+offline.add_to(app)
 
 
 def main() -> None:
@@ -371,16 +287,11 @@ def _faults_as_exit_codes() -> Iterator[None]:
     try:
         yield
     except SettingsError as fault:
-        _end(str(fault), SETTINGS_WRONG)
+        end(str(fault), SETTINGS_WRONG)
     except (SchemaDiffersError, StorageError) as fault:
-        _end(str(fault), DATABASE_UNUSABLE)
+        end(str(fault), DATABASE_UNUSABLE)
     except (PortTakenError, OSError) as fault:
-        _end(str(fault), CANNOT_START)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    err.print(message, markup=False)
-    sys.exit(code)
+        end(str(fault), CANNOT_START)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""The commands that need no node: bones from files, and the training of networks.
+
+What they do stands in `prediction` and `learning`, which are imported when they are called: a help
+text must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.terminal import FOUND_WRONG, SETTINGS_WRONG, end, err, out
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Radiographs as DICOM files, one a view.")],
+    region: Annotated[str, typer.Option(help="What they show, as hip or knee.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="A new folder for what is made.")],
+    side: Annotated[
+        str | None, typer.Option(help="R, L or U (unpaired); by default what the files say.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="lifting or visual-hull; by default the network where there is one."),
+    ] = None,
+    sid: Annotated[
+        float | None, typer.Option(help="Source to detector, mm, where a file lacks it.")
+    ] = None,
+    sod: Annotated[
+        float | None, typer.Option(help="Source to patient, mm, where a file lacks it.")
+    ] = None,
+    spacing: Annotated[
+        float | None, typer.Option(help="Pixel spacing, mm, where a file lacks it.")
+    ] = None,
+) -> None:
+    """Make bones of radiographs on this machine, without a node.
+
+    Writes a surface (STL) and a volume (NIfTI) for each bone, a picture, and quality.json.
+    Exits with 1 if a node would withhold the result, and says why.
+    """
+    from node import prediction
+    from pipeline.types import Assume, Side
+
+    if side not in (None, *Side):
+        raise typer.BadParameter(f"--side is R, L or U, not {side}")
+    assume = Assume(source_to_detector=sid, source_to_patient=sod, pixel_spacing=spacing)
+    try:
+        with err.status("Reconstructing"):
+            found = prediction.predict(
+                files,
+                out_folder,
+                region=region,
+                side=Side(side) if side else None,
+                model=model,
+                assume=assume,
+            )
+    except prediction.PredictionError as fault:
+        end(str(fault), FOUND_WRONG)
+    prediction.show(out, found, out_folder)
+    if found.reasons:
+        raise typer.Exit(FOUND_WRONG)
+
+
+RunArgument = Annotated[
+    Path, typer.Argument(help="A run file; config/train-hip.toml explains every key.")
+]
+
+
+def train(run: RunArgument) -> None:
+    """Train a network on this machine, as a run file says.
+
+    Simulates the scenes that are missing, then learns from them. Stop it when you like: the
+    next call goes on from the last checkpoint. Curves are drawn into the run's folder.
+    """
+    from node import learning
+
+    try:
+        is_done = learning.train(out, run)
+    except learning.LearningError as fault:
+        end(str(fault), SETTINGS_WRONG)
+    if not is_done:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def evaluate(run: RunArgument) -> None:
+    """Judge a trained network on the people that it has not seen.
+
+    Prints the table of results, and writes it into the run's folder as Markdown and as JSON.
+    Distances are between surfaces, mm; every image is simulated.
+    """
+    from node import learning
+
+    try:
+        learning.evaluate(out, run)
+    except learning.LearningError as fault:
+        end(str(fault), SETTINGS_WRONG)
+
+
+def add_to(app: typer.Typer) -> None:
+    """The commands are there."""
+    for command in (predict, train, evaluate):
+        app.command()(command)
