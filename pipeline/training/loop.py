@@ -23,6 +23,8 @@ from pipeline.training.batches import Batch, Conditions, assembled
 from pipeline.training.exposure import CLEAN
 from pipeline.training.pool import load
 
+LARGEST_GRADIENT = 20.0
+"""Its norm; a usual one is about 5."""
 CLIP_MM = 12.0
 """Farther from a surface, its distance is of no use."""
 
@@ -199,11 +201,11 @@ def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
         losses["occupancy"]
         + 0.3 * losses["likelihood"]
         + 0.3 * losses["near_surface"]
-        + 0.5 * losses["shadow"]
+        + 2.0 * losses["shadow"]
     )
     run.optimiser.zero_grad(set_to_none=True)
     total.backward()
-    norm = nn.utils.clip_grad_norm_(run.net.parameters(), 1.0)
+    norm = nn.utils.clip_grad_norm_(run.net.parameters(), LARGEST_GRADIENT)
     if torch.isfinite(norm):
         run.optimiser.step()
     run.step += 1
