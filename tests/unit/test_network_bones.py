@@ -22,7 +22,7 @@ def _rough(radius: float) -> np.ndarray:
 
 @pytest.mark.parametrize("bones", [1, 2, 4])
 def test_the_surfaces_of_a_result_fit_into_what_is_left_of_25_megabytes(bones: int) -> None:
-    """Everything but the surfaces of a default set takes 16 MB; an STL is half of what they take."""
+    """All but the surfaces of a default set takes 16 MB; an STL is half of what they take."""
     mesh = mesh_of(_rough(70.0), grid(EDGE, SIZE), bones=bones)
     assert len(mesh.faces) > 15_000
     assert 2 * bones * len(binary_stl(mesh, "bone")) < 9e6
