@@ -34,7 +34,7 @@ def train(out: Console, run: Path) -> bool:
     if find_spec("matplotlib"):
         out.print(f"Curves: {import_module('pipeline.training.curves').draw(folder)}")
     else:
-        out.print("No curves are drawn: install osteon[train]")
+        out.print("No curves are drawn: install the extra `train`, as in pip install .[train]")
     return is_done
 
 

@@ -19,7 +19,7 @@ import torch
 from pipeline.models.lifting import Lifting, Shape
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive, Case
-from pipeline.training.loop import save, start
+from pipeline.training.loop import start
 from pipeline.training.loop import train as train_run
 from pipeline.training.pool import fill
 from pipeline.training.settings import RunFault, RunSettings, read
@@ -63,7 +63,6 @@ def train(path: Path, say: Say = print) -> bool:
     is_done = train_run(
         run, settings.training, settings.folder / "pool", settings.folder, until=until, told=tell
     )
-    save(run, settings.folder / "checkpoint.pt")
     say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
     return is_done
 

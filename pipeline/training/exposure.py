@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate
+from torch.nn.functional import interpolate
+
+from pipeline.physics import blurred
 
 ENERGIES_KEV = (40, 50, 60, 80)
 WEIGHTS = (0.2, 0.35, 0.3, 0.15)
@@ -74,9 +76,9 @@ def _detected(bone: Tensor, exposure: Exposure, generator: torch.Generator) -> T
         # bone takes the place of soft tissue
         passed += weight * torch.exp(-in_bone * bone - in_soft * (soft - bone).clamp(min=0))
     if exposure.scatter:
-        passed = passed + exposure.scatter * u[0] * _blurred(passed, bone.shape[-1] / 10)
+        passed = passed + exposure.scatter * u[0] * blurred(passed[None], bone.shape[-1] / 10)[0]
     if exposure.blur_pixels:
-        passed = _blurred(passed, exposure.blur_pixels * u[1] + 1e-3)
+        passed = blurred(passed[None], exposure.blur_pixels * u[1] + 1e-3)[0]
     image = -torch.log(passed.clamp(min=1e-9))
     if exposure.noise:
         noise = torch.randn(image.shape, generator=generator)
@@ -140,20 +142,3 @@ def _marked(image: Tensor, exposure: Exposure, generator: torch.Generator) -> Te
     marked = image.clone()
     marked[row : row + height, column : column + width] = image.max()
     return marked
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    """A Gaussian of `sigma` pixels; a wide one is made on a coarse image."""
-    factor = max(1, int(sigma / 2))
-    if factor > 1:
-        small = interpolate(image[None, None], scale_factor=1 / factor, mode="area")
-        small = _blurred(small[0, 0], sigma / factor)[None, None]
-        wide: Tensor = interpolate(small, size=tuple(image.shape), mode="bilinear")
-        return wide[0, 0]
-    reach = max(1, int(3 * sigma + 0.5))
-    along = torch.arange(-reach, reach + 1, dtype=image.dtype)
-    kernel = torch.exp(-0.5 * (along / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = torch.nn.functional.pad(image[None, None], (reach,) * 4, mode="replicate")
-    rows = conv2d(padded, kernel[None, None, :, None])
-    return conv2d(rows, kernel[None, None, None, :])[0, 0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from pipeline.beam import beam
+from pipeline.projection import binned, grid
 from pipeline.simulate import line_integrals, project
 from pipeline.training.posing import Scene
 from pipeline.types import View
@@ -51,15 +51,15 @@ def bone_thickness(
     """
     near = _density(scene.near.amin(dim=0), tissue, scene.near_cube_mm)
     near *= _share_of_near(near.shape[-1], scene.near_cube_mm, scene)
-    near_index = _index(scene.near_cube_mm, near.shape[-1])
-    far_index = _index(scene.far_cube_mm, scene.far.shape[-1])
+    near_index = _affine(scene.near_cube_mm, near.shape[-1])
+    far_index = _affine(scene.far_cube_mm, scene.far.shape[-1])
     far = {
         alone: _far_density(scene, tissue, alone=alone) for alone in sorted(set(without_other_side))
     }
     images = []
     for view, alone in zip(views, without_other_side, strict=True):
         fine = project(near, near_index, view, step=2.2)
-        coarse = project(far[alone], far_index, _halved(view), step=4.0)
+        coarse = project(far[alone], far_index, binned(view, 2), step=4.0)
         wide = interpolate(coarse[None, None], size=fine.shape, mode="bilinear")[0, 0]
         images.append(fine + wide)
     return torch.stack(images)
@@ -70,8 +70,8 @@ def bone_shadows(scene: Scene, views: list[View]) -> Tensor:
     targets = scene.near[:-1]
     voxel = scene.near_cube_mm / targets.shape[-1]
     inside = (0.5 - targets / voxel).clamp(0, 1)
-    beams = beam([_halved(view) for view in views], inside.device)
-    affine = _index(scene.near_cube_mm, targets.shape[-1])
+    beams = beam([binned(view, 2) for view in views], inside.device)
+    affine = _affine(scene.near_cube_mm, targets.shape[-1])
     return line_integrals(inside, affine, beams) > SHADOW_MM
 
 
@@ -110,24 +110,6 @@ def _density(distance: Tensor, tissue: Tissue, cube_mm: float) -> Tensor:
     return inside - core * (1 - tissue.spongy)
 
 
-def _index(cube_mm: float, size: int) -> Tensor:
+def _affine(cube_mm: float, size: int) -> Tensor:
     """(4, 4) voxel centre (k, j, i, 1) to mm."""
-    voxel = cube_mm / size
-    affine = np.eye(4)
-    affine[:3, :3] = np.fliplr(np.eye(3)) * voxel
-    affine[:3, 3] = -voxel * (size - 1) / 2
-    return torch.from_numpy(affine)
-
-
-def _halved(view: View) -> View:
-    """The same detector with pixels of twice the edge."""
-    double = np.diag([2.0, 2.0, 1.0, 1.0])
-    double[:2, 3] = 0.5
-    return View(
-        view.name,
-        view.source,
-        view.patient_from_detector,
-        view.detector_from_index @ double,
-        view.rows // 2,
-        view.columns // 2,
-    )
+    return torch.from_numpy(grid(cube_mm, size))
