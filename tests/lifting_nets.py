@@ -41,9 +41,10 @@ def octahedra(
     net = Lifting(shape).eval()
     first, second, last = net.head[0], net.head[2], net.head[4]
     with torch.no_grad():
-        for layer in (first, second, last):
+        for layer in (net.coarse, first, second, last):
             layer.weight.zero_()
             layer.bias.zero_()
+        net.coarse.bias.fill_(-1.0)
         second.weight.copy_(torch.eye(shape.hidden))
         second.bias.fill_(straight)
         for number, (centre, radius) in enumerate(bones):
@@ -52,7 +53,7 @@ def octahedra(
                     first.weight[unit, axis - 3] = sign * SHARPNESS * cube_mm / 2
                     first.bias[unit] = -sign * SHARPNESS * centre[axis]
             units = slice(6 * number, 6 * number + 6)
-            scale = 1 / (10 * math.sqrt(3))
+            scale = 1 / math.sqrt(3)
             last.weight[3 * number + 1, units] = scale / SHARPNESS
             last.bias[3 * number + 1] = -scale * (radius + 6 * straight / SHARPNESS)
             last.bias[3 * number + 2] = math.log(error)

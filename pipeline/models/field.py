@@ -36,11 +36,9 @@ class Field:
     """Of each view (h * w, C) float32."""
     plane_size: tuple[int, int]
     grid: Tensor
-    """(D * D * D, C) float32, axes z, y, x."""
+    """(D * D * D, C + T) float32, axes z, y, x: features, then signed distances."""
     projections: Tensor
     """(V, 3, 4), as in `Seen`."""
-    sources: Tensor
-    """(V, 3), as in `Seen`."""
 
 
 def field(net: Lifting, features: Features) -> Field:
@@ -48,10 +46,8 @@ def field(net: Lifting, features: Features) -> Field:
     planes = features.planes[0].float()
     rows, columns = planes.shape[-2:]
     tables = planes.flatten(2).transpose(1, 2).contiguous()
-    grid = features.grid[0].float().flatten(1).T.contiguous()
-    seen = features.seen
-    size = (rows, columns)
-    return Field(net, tuple(tables), size, grid, seen.projections[0], seen.sources[0])
+    grid = torch.cat([features.grid[0].float(), features.coarse[0]]).flatten(1).T.contiguous()
+    return Field(net, tuple(tables), (rows, columns), grid, features.seen.projections[0])
 
 
 def asked(of: Field, points: Tensor) -> Answer:
@@ -94,34 +90,26 @@ def _at(of: Field, points: Tensor) -> Answer:
     place = points / (shape.cube_mm / 2)
     size = shape.grid_size
     context = _looked_up(of.grid, (size, size, size), place.flip(-1))
-    said = of.net.head(torch.cat([context, _merged(of, points), place], dim=-1))
-    logits, distance, error = said.unflatten(-1, (len(shape.bones), -1)).unbind(-1)
-    return Answer(logits, distance * 10.0, error)
+    return of.net.said(context, _merged(of, points), place)
 
 
 def _merged(of: Field, points: Tensor) -> Tensor:
-    """As in the network: mean, deviation and maximum over the views, and how many see a point."""
+    """As in the network: mean and maximum over the views that see a point, and their share."""
     homogeneous = torch.cat([points, torch.ones_like(points[:, :1])], dim=-1)
     values, weights = [], []
-    for plane, projection, source in zip(of.planes, of.projections, of.sources, strict=True):
+    for plane, projection in zip(of.planes, of.projections, strict=True):
         at = homogeneous @ projection.T
         pixels = at[:, :2] / at[:, 2:].clamp(min=SMALLEST_DEPTH)
         is_seen = (pixels.abs() <= 1).all(dim=-1) & (at[:, 2] > SMALLEST_DEPTH)
-        rays = points - source
-        rays = rays / rays.norm(dim=-1, keepdim=True)
-        values.append(of.net.fine(_looked_up(plane, of.plane_size, pixels.flip(-1)), rays))
+        values.append(_looked_up(plane, of.plane_size, pixels.flip(-1)))
         weights.append(is_seen[:, None].float())
     count = reduce(torch.add, weights)
     shares = [weight / count.clamp(min=1) for weight in weights]
     mean = reduce(torch.add, (v * share for v, share in zip(values, shares, strict=True)))
-    variance = reduce(
-        torch.add, ((v - mean) ** 2 * share for v, share in zip(values, shares, strict=True))
-    )
     lowest = (v.masked_fill(w == 0, -torch.inf) for v, w in zip(values, weights, strict=True))
     largest = reduce(torch.maximum, lowest)
     largest = torch.where(count > 0, largest, torch.zeros_like(largest))
-    share = count / len(of.planes)
-    return torch.cat([mean, (variance + 1e-6).sqrt(), largest, share], dim=-1)
+    return torch.cat([mean, largest, count / len(of.planes)], dim=-1)
 
 
 def _looked_up(table: Tensor, size: tuple[int, ...], at: Tensor) -> Tensor:

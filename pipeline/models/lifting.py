@@ -19,12 +19,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, interpolate, pixel_unshuffle, silu
+from torch.nn.functional import grid_sample, interpolate, pixel_unshuffle
 
 CHANNELS = 13
 """Attenuation and validity of 2 x 2 pixels, column, row, and the direction of their ray (3)."""
 OUTPUTS = 3
 """For each bone: occupancy as a logit, signed distance, logarithm of the distance's error."""
+USUAL_MM = 6.0
+"""What a distance is measured in, and its value before anything is learned."""
 SMALLEST_DEPTH = 1.0
 """mm: nearer to the source a point is seen nowhere."""
 
@@ -37,10 +39,12 @@ class Shape:
     cube_mm: float
     """Edge of the reconstructed cube about the isocentre, mm."""
     image_size: int = 256
-    grid_size: int = 32
+    grid_size: int = 48
+    lifted: int = 8
+    """Channels of an image that are carried into the grid."""
     planar: tuple[int, ...] = (32, 48, 64, 96, 128)
     """Channels of the image encoder, from half resolution downwards."""
-    spatial: tuple[int, ...] = (24, 48, 96)
+    spatial: tuple[int, ...] = (16, 32, 64, 96)
     """Channels of the grid encoder, from `grid_size` downwards."""
     hidden: int = 96
 
@@ -70,6 +74,8 @@ class Features(NamedTuple):
     """(B, V, C, H / 2, W / 2)."""
     grid: Tensor
     """(B, C, D, D, D), axes z, y, x."""
+    coarse: Tensor
+    """(B, T, D, D, D) signed distance, mm, at the centres of the grid."""
     seen: Seen
     shadows: Tensor
     """(B, V, T, H / 2, W / 2) logits: which bones lie on the ray of a pixel."""
@@ -92,21 +98,18 @@ class Lifting(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        plane, space = shape.planar[0], shape.spatial[0]
+        plane, space, bones = shape.planar[0], shape.spatial[0], len(shape.bones)
         self.planar = _Planar(shape.planar)
-        self.shadow = nn.Conv2d(plane, len(shape.bones), 1)
-        self.thinned = nn.Conv2d(plane, space, 1)
-        self.coarse = _PerView(space, space)
-        self.merged = nn.Conv3d(3 * space + 1, space, 1)
-        self.spatial = _Spatial(shape.spatial)
-        self.fine = _PerView(plane, plane)
-        width = space + 3 * plane + 4
+        self.shadow = nn.Conv2d(plane, bones, 1)
+        self.thinned = nn.Conv2d(plane, shape.lifted, 1)
+        self.spatial = _Spatial(2 * shape.lifted + 4, shape.spatial)
+        self.coarse = nn.Conv3d(space, bones, 1)
         self.head = nn.Sequential(
-            nn.Linear(width, shape.hidden),
+            nn.Linear(space + bones + 2 * plane + 4, shape.hidden),
             nn.SiLU(),
             nn.Linear(shape.hidden, shape.hidden),
             nn.SiLU(),
-            nn.Linear(shape.hidden, OUTPUTS * len(shape.bones)),
+            nn.Linear(shape.hidden, OUTPUTS * bones),
         )
         size = shape.grid_size
         centres = (torch.arange(size) + 0.5) / size * 2 - 1
@@ -122,32 +125,41 @@ class Lifting(nn.Module):
         encoded = self.planar(torch.cat([blocks, rays], dim=1))
         thin = self.thinned(encoded).unflatten(0, views)
         lattice = self.lattice.expand(len(images), -1, -1)  # type: ignore[operator]  # a buffer
+        place = lattice / (self.shape.cube_mm / 2)
+        lifted = torch.cat([_merged(thin, seen, lattice), place], dim=-1)
         size = self.shape.grid_size
-        lifted = (
-            _merged(thin, seen, lattice, self.coarse)
-            .transpose(1, 2)
-            .unflatten(2, (size, size, size))
-        )
-        grid = self.spatial(self.merged(lifted))
+        grid = self.spatial(lifted.transpose(1, 2).unflatten(2, (size, size, size)))
+        coarse = USUAL_MM * (1 + self.coarse(grid).float())
         shadows = self.shadow(encoded).unflatten(0, views)
-        return Features(encoded.unflatten(0, views), grid, seen, shadows)
+        return Features(encoded.unflatten(0, views), grid, coarse, seen, shadows)
 
     def at(self, features: Features, points: Tensor) -> Answer:
         """What is at `points` (B, N, 3), LPS mm about the isocentre."""
         place = points / (self.shape.cube_mm / 2)
         context = grid_sample(
-            features.grid.float(),
+            torch.cat([features.grid.float(), features.coarse], dim=1),
             place[:, :, None, None],
             padding_mode="border",
             align_corners=False,
         )[..., 0, 0].transpose(1, 2)
-        detail = _merged(features.planes, features.seen, points, self.fine)
-        known = torch.cat([context, detail, place], dim=-1)
+        detail = _merged(features.planes, features.seen, points)
+        return self.said(context, detail, place)
+
+    def said(self, context: Tensor, detail: Tensor, place: Tensor) -> Answer:
+        """What the point head makes of all that is known of points.
+
+        Args:
+            context: (..., C + T) of the grid: its features and its signed distances.
+            detail: (..., 2 C + 1) of the images, as `_merged` gives them.
+            place: (..., 3) from -1 to 1 over the cube.
+        """
+        bones = len(self.shape.bones)
         # half precision would round the place of a point to half a millimetre
-        with torch.autocast(known.device.type, enabled=False):
-            said = self.head(known.float())
-        logits, distance, error = said.unflatten(-1, (len(self.shape.bones), OUTPUTS)).unbind(-1)
-        return Answer(logits, distance * 10.0, error)
+        with torch.autocast(context.device.type, enabled=False):
+            known = torch.cat([context, detail.float(), place], dim=-1)
+            logits, change, error = self.head(known).unflatten(-1, (bones, OUTPUTS)).unbind(-1)
+        distance = context[..., -bones:] + change
+        return Answer(logits - distance, distance, error)
 
     def forward(self, seen: Seen, points: Tensor) -> Answer:
         """`at` of `features`."""
@@ -188,17 +200,20 @@ def _ray_channels(seen: Seen, size: Sequence[int]) -> Tensor:
     return torch.cat([place, rays], dim=2)
 
 
-def _merged(planes: Tensor, seen: Seen, points: Tensor, each: _PerView) -> Tensor:
-    """(B, N, 3 * C + 1): mean, deviation, maximum over the views that see a point; their share.
+def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
+    """(B, N, 2 * C + 1): mean and maximum over the views that see a point, and their share.
+
+    The direction of the ray of a pixel is known to its features already.
 
     Args:
         planes: (B, V, C, h, w).
         seen: The cameras of the planes.
         points: (B, N, 3) mm.
-        each: What is made of the features of a view before they are merged.
     """
-    ones = torch.ones_like(points[..., :1])
-    at = torch.einsum("bvij,bnj->bvni", seen.projections, torch.cat([points, ones], dim=-1))
+    # half precision would move a point by a millimetre in the image
+    with torch.autocast(points.device.type, enabled=False):
+        ones = torch.ones_like(points[..., :1])
+        at = torch.einsum("bvij,bnj->bvni", seen.projections, torch.cat([points, ones], dim=-1))
     depth = at[..., 2:]
     pixels = at[..., :2] / depth.clamp(min=SMALLEST_DEPTH)
     is_seen = (pixels.abs() <= 1).all(dim=-1) & (depth[..., 0] > SMALLEST_DEPTH)
@@ -209,33 +224,14 @@ def _merged(planes: Tensor, seen: Seen, points: Tensor, each: _PerView) -> Tenso
         padding_mode="border",
         align_corners=False,
     )[..., 0]
-    rays = points[:, None] - seen.sources[:, :, None]
-    rays = rays / rays.norm(dim=-1, keepdim=True)
-    values = each(sampled.transpose(1, 2).unflatten(0, planes.shape[:2]), rays)
-    weight = is_seen[..., None].to(values.dtype)
-    count = weight.sum(dim=1)
-    mean = (values * weight).sum(dim=1) / count.clamp(min=1)
-    deviation = ((values - mean[:, None]) ** 2 * weight).sum(dim=1) / count.clamp(min=1)
-    largest = values.masked_fill(~is_seen[..., None], -torch.inf).amax(dim=1)
-    largest = torch.where(count > 0, largest, torch.zeros_like(largest))
+    values = sampled.transpose(1, 2).unflatten(0, planes.shape[:2])
+    is_seen = is_seen[..., None]
+    count = is_seen.sum(dim=1)
+    mean = values.masked_fill(~is_seen, 0.0).sum(dim=1) / count.clamp(min=1)
+    largest = values.masked_fill(~is_seen, -torch.inf).amax(dim=1)
+    largest = largest.masked_fill(count == 0, 0.0)
     share = count / seen.is_present.sum(dim=1).clamp(min=1)[:, None, None]
-    return torch.cat([mean, (deviation + 1e-6).sqrt(), largest, share], dim=-1)
-
-
-class _PerView(nn.Module):
-    """What a view says of a point, by where it looks from: (..., C) and (..., 3) to (..., D).
-
-    Only here can the merged features know which view has seen what.
-    """
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(before + 3, after)
-        self.second = nn.Linear(after, after)
-
-    def forward(self, features: Tensor, rays: Tensor) -> Tensor:
-        found: Tensor = self.second(silu(self.first(torch.cat([features, rays], dim=-1))))
-        return found
+    return torch.cat([mean, largest, share], dim=-1)
 
 
 class _Planar(nn.Module):
@@ -249,38 +245,50 @@ class _Planar(nn.Module):
 
     def forward(self, blocks: Tensor) -> Tensor:
         blocks = blocks.contiguous(memory_format=torch.channels_last)
-        return _through(self, blocks, "bilinear")
+        levels = [self.first(blocks)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        found: Tensor = levels.pop()
+        for up in reversed(self.up):
+            beside = levels.pop()
+            wider = interpolate(found, size=beside.shape[2:], mode="bilinear", align_corners=False)
+            found = up(torch.cat([beside, wider], dim=1))
+        return found
 
 
 class _Spatial(nn.Module):
-    """Grid (N, C, D, D, D) to the same shape: a U-Net."""
+    """Grid (N, before, D, D, D) to features (N, C, D, D, D): a U-Net, its steps summed.
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    At the full size there is no norm: its gradient alone would take a fifth of a step.
+    """
+
+    def __init__(self, before: int, channels: Sequence[int]) -> None:
         super().__init__()
-        self.first = _once(nn.Conv3d, channels[0], channels[0])
+        self.first = nn.Sequential(nn.Conv3d(before, channels[0], 1), nn.SiLU())
         self.down = nn.ModuleList(_twice(nn.Conv3d, a, b, stride=2) for a, b in pairwise(channels))
-        self.up = nn.ModuleList(_once(nn.Conv3d, a + b, a) for a, b in pairwise(channels))
+        self.narrow = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairwise(channels))
+        last = nn.Sequential(nn.Conv3d(channels[0], channels[0], 3, padding=1), nn.SiLU())
+        self.up = nn.ModuleList([last, *(_once(nn.Conv3d, a, a) for a in channels[1:-1])])
 
     def forward(self, grid: Tensor) -> Tensor:
-        grid = grid.contiguous(memory_format=torch.channels_last_3d)
-        return _through(self, grid, "trilinear")
-
-
-def _through(net: _Planar | _Spatial, values: Tensor, mode: str) -> Tensor:
-    """Down the levels of a U-Net and up again."""
-    levels = [net.first(values)]
-    for down in net.down:
-        levels.append(down(levels[-1]))
-    found: Tensor = levels.pop()
-    for up in reversed(list(net.up)):
-        beside = levels.pop()
-        wider = interpolate(found, size=beside.shape[2:], mode=mode, align_corners=False)
-        found = up(torch.cat([beside, wider], dim=1))
-    return found
+        levels = [self.first(grid.contiguous(memory_format=torch.channels_last_3d))]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        found: Tensor = levels.pop()
+        for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
+            beside = levels.pop()
+            wider = interpolate(
+                narrow(found), size=beside.shape[2:], mode="trilinear", align_corners=False
+            )
+            found = up(beside + wider)
+        return found
 
 
 def _once(
-    convolution: type[nn.Conv2d] | type[nn.Conv3d], before: int, after: int, stride: int = 1
+    convolution: type[nn.Conv2d] | type[nn.Conv3d],
+    before: int,
+    after: int,
+    stride: int = 1,
 ) -> nn.Sequential:
     return nn.Sequential(
         convolution(before, after, 3, stride=stride, padding=1),

@@ -48,15 +48,19 @@ class Batch(NamedTuple):
     """(B, N, T) mm."""
     has: Tensor
     """(B, T) bool."""
+    field: Tensor
+    """(B, T, D, D, D) mm, axes z, y, x."""
     shadows: Tensor
-    """(B, V, T, H / 2, W / 2) bool; of a view that is absent, anything."""
+    """(B, V, T, H / 2, W / 2) bool."""
 
 
 def assembled(
     scenes: Sequence[Simulated], conditions: Conditions, generator: torch.Generator
 ) -> Batch:
     """What the network is given of `scenes`, and what it should say."""
-    choices = [_chosen(scene, conditions, generator) for scene in scenes]
+    # equally many views in each sample: an absent one would cost as much as a present one
+    chance = float(torch.rand(1, generator=generator))
+    choices = [_chosen(scene, chance, conditions, generator) for scene in scenes]
     samples = [
         seen_of(
             scene,
@@ -67,22 +71,17 @@ def assembled(
         )
         for scene, choice in zip(scenes, choices, strict=True)
     ]
-    most = max(len(choice) for choice in choices)
     chosen = [
         torch.randint(len(scene.points), (conditions.points,), generator=generator)
         for scene in scenes
     ]
     return Batch(
-        stacked([_widened(one, most) for one in samples]),
+        stacked(samples),
         torch.stack([s.points[at] for s, at in zip(scenes, chosen, strict=True)]),
         torch.stack([s.distances[at] for s, at in zip(scenes, chosen, strict=True)]),
         torch.stack([scene.has for scene in scenes]),
-        torch.stack(
-            [
-                scene.shadows[choice + choice[:1] * (most - len(choice))]
-                for scene, choice in zip(scenes, choices, strict=True)
-            ]
-        ),
+        torch.stack([scene.field for scene in scenes]),
+        torch.stack([s.shadows[choice] for s, choice in zip(scenes, choices, strict=True)]),
     )
 
 
@@ -124,29 +123,14 @@ def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot
     )
 
 
-def _chosen(scene: Simulated, conditions: Conditions, generator: torch.Generator) -> list[int]:
-    """Which shots of a scene are given."""
-    chance = torch.rand(2, generator=generator).tolist()
+def _chosen(
+    scene: Simulated, chance: float, conditions: Conditions, generator: torch.Generator
+) -> list[int]:
+    """Which shots of a scene are given; how many is decided by `chance`."""
+    which = float(torch.rand(1, generator=generator))
     count = len(scene.shots)
-    if chance[0] < conditions.one_view:
-        return [int(chance[1] * count)]
-    if chance[0] < conditions.one_view + conditions.three_views:
+    if chance < conditions.one_view:
+        return [int(which * count)]
+    if chance < conditions.one_view + conditions.three_views:
         return list(range(count))
-    return [0, 1] if chance[1] < 0.75 else [int(chance[1] > 0.875), 2]
-
-
-def _widened(sample: Seen, views: int) -> Seen:
-    """With absent views up to so many."""
-    missing = views - sample.images.shape[1]
-    if not missing:
-        return sample
-    return Seen(
-        _repeated(sample.images, missing),
-        _repeated(sample.projections, missing),
-        _repeated(sample.sources, missing),
-        torch.cat([sample.is_present, torch.zeros(1, missing, dtype=torch.bool)], dim=1),
-    )
-
-
-def _repeated(part: Tensor, missing: int) -> Tensor:
-    return torch.cat([part, part[:, :1].expand(-1, missing, *part.shape[2:])], dim=1)
+    return [0, 1] if which < 0.75 else [int(which > 0.875), 2]

@@ -90,6 +90,7 @@ def shape_of(archive: Archive, settings: RunSettings) -> Shape:
         cube_mm=archive.region.cube_mm,
         image_size=network.image_size,
         grid_size=network.grid_size,
+        lifted=network.lifted,
         planar=network.planar,
         spatial=network.spatial,
         hidden=network.hidden,

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pipeline.models.lifting import Answer, Features, Lifting, Shape
 from pipeline.training.batches import Batch, Conditions, assembled
 from pipeline.training.exposure import CLEAN
+from pipeline.training.muon import Muon
 from pipeline.training.pool import load
 
 LARGEST_GRADIENT = 20.0
@@ -36,6 +37,9 @@ class Training:
     steps: int = 4000
     batch: int = 4
     learning_rate: float = 2e-3
+    """Of AdamW, for biases, norms and the layers that answer."""
+    hidden_rate: float = 0.02
+    """Of Muon, for the weights of all other layers."""
     weight_decay: float = 0.01
     warm_up: float = 0.05
     """Share of the steps in which the learning rate rises."""
@@ -57,7 +61,7 @@ class Run:
 
     net: Lifting
     average: Lifting
-    optimiser: torch.optim.Optimizer
+    optimisers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
 
 
@@ -69,15 +73,13 @@ def start(shape: Shape, training: Training, checkpoint: Path) -> Run:
     device = torch.device(training.device)
     for one in (net, average):
         laid_out(one.to(device))
-    optimiser = torch.optim.AdamW(
-        net.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-    )
-    run = Run(net, average, optimiser)
+    run = Run(net, average, _optimisers(net, training))
     if checkpoint.exists():
         stored = torch.load(checkpoint, map_location=device, weights_only=True)
         net.load_state_dict(stored["net"])
         average.load_state_dict(stored["average"])
-        optimiser.load_state_dict(stored["optimiser"])
+        for optimiser, state in zip(run.optimisers, stored["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         run.step = stored["step"]
     return run
 
@@ -128,17 +130,48 @@ def train(
 
 
 def save(run: Run, path: Path) -> None:
-    """Write the checkpoint, whole or not at all."""
+    """Write the checkpoint, whole or not at all; what is only averaged, in half precision."""
     partial = path.with_suffix(".part")
     stored = {
         "net": run.net.state_dict(),
-        "average": run.average.state_dict(),
-        "optimiser": run.optimiser.state_dict(),
+        "average": {name: value.half() for name, value in run.average.state_dict().items()},
+        "optimisers": [_halved(optimiser.state_dict()) for optimiser in run.optimisers],
         "step": run.step,
         "shape": json.dumps(asdict(run.net.shape)),
     }
     torch.save(stored, partial)
     partial.replace(path)
+
+
+def _optimisers(net: Lifting, training: Training) -> tuple[torch.optim.Optimizer, ...]:
+    answering = {
+        id(weight)
+        for layer in (net.shadow, net.coarse, net.head[-1])
+        for weight in layer.parameters()
+    }
+    hidden = [w for w in net.parameters() if w.ndim > 1 and id(w) not in answering]
+    others = [w for w in net.parameters() if w.ndim == 1 or id(w) in answering]
+    decay = training.weight_decay
+    muon = Muon(hidden, lr=training.hidden_rate, weight_decay=decay)
+    # a long memory of the first gradients, which are large, would hold back all later steps
+    adam = torch.optim.AdamW(
+        others, lr=training.learning_rate, weight_decay=decay, betas=(0.9, 0.95)
+    )
+    for one in (muon, adam):
+        for group in one.param_groups:
+            group["full_rate"] = group["lr"]
+    return muon, adam
+
+
+def _halved(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimiser, its moments in bfloat16."""
+    moments = {
+        weight: {
+            name: value.bfloat16() if value.ndim > 1 else value for name, value in kept.items()
+        }
+        for weight, kept in state["state"].items()
+    }
+    return {**state, "state": moments}
 
 
 def laid_out(net: nn.Module) -> None:
@@ -188,26 +221,46 @@ def shadow_loss_of(features: Features, batch: Batch) -> Tensor:
     return (each * weight).sum() / weight.sum().clamp(min=1)
 
 
+def coarse_loss_of(features: Features, batch: Batch) -> Tensor:
+    """Error of the signed distance at the centres of the grid, mm, mostly of those near a surface.
+
+    Every voxel teaches, where points are few: without it the grid is learned much more slowly.
+    """
+    size = features.coarse.shape[2:]
+    wanted = batch.field
+    if wanted.shape[2:] != size:
+        wanted = nn.functional.interpolate(wanted, size, mode="trilinear", align_corners=False)
+    wanted = wanted.clamp(-CLIP_MM, CLIP_MM)
+    weight = (0.1 + torch.exp(-wanted.abs() / 3.0)) * batch.has[:, :, None, None, None]
+    off = (features.coarse - wanted).abs()
+    return (off * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
 def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
-    for group in run.optimiser.param_groups:
-        group["lr"] = training.learning_rate * _rate(run.step / training.steps, training.warm_up)
+    rate = _rate(run.step / training.steps, training.warm_up)
+    for optimiser in run.optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["full_rate"] * rate
     device = batch.points.device.type
     with torch.autocast(device, torch.bfloat16) if _has_bfloat16(device) else nullcontext():
         features = run.net.features(batch.seen)
         answer = run.net.at(features, batch.points)
     losses = loss_of(answer, batch.distances, batch.has)
     losses["shadow"] = shadow_loss_of(features, batch)
+    losses["coarse"] = coarse_loss_of(features, batch)
     total = (
         losses["occupancy"]
-        + 0.3 * losses["likelihood"]
+        + 0.2 * losses["likelihood"]
         + 0.3 * losses["near_surface"]
-        + 2.0 * losses["shadow"]
+        + 0.5 * losses["coarse"]
+        + 0.5 * losses["shadow"]
     )
-    run.optimiser.zero_grad(set_to_none=True)
+    run.net.zero_grad(set_to_none=True)
     total.backward()
     norm = nn.utils.clip_grad_norm_(run.net.parameters(), LARGEST_GRADIENT)
     if torch.isfinite(norm):
-        run.optimiser.step()
+        for optimiser in run.optimisers:
+            optimiser.step()
     run.step += 1
     # an average of few steps should forget the random beginning
     decay = min(training.average, run.step / (run.step + 10))

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool3d
 
 from pipeline.camera import camera
 from pipeline.models.framing import FIELD
-from pipeline.training.archive import Archive, Case
+from pipeline.training.archive import NEAR_STEP, Archive, Case, quantised
 from pipeline.training.posing import Pose, PoseRange, Scene, draw, posed, without_neighbours
 from pipeline.training.rendering import bone_shadows, bone_thickness, draw_tissue
 from pipeline.types import View, ViewName
@@ -26,6 +27,8 @@ from pipeline.types import View, ViewName
 POINTS = 16_384
 """Near the surface of each bone, and as many anywhere in the cube."""
 NEAR_MM = 4.0
+FIELD_SIZE = 64
+"""Along each edge: what the grid of the network is taught with."""
 STEPS_PER_MM = 256
 FRONTAL = (ViewName.AP, ViewName.PA)
 LATERAL = (ViewName.LL, ViewName.RL)
@@ -69,6 +72,8 @@ class Simulated:
     shots: tuple[Shot, ...]
     shadows: Tensor
     """(V, T, H / 2, W / 2) bool: which target bones lie on the ray of a pixel."""
+    field: Tensor
+    """(T, D, D, D) signed distance, mm, at the voxel centres of the cube, axes z, y, x."""
     points: Tensor
     """(N, 3) mm about the isocentre."""
     distances: Tensor
@@ -126,7 +131,9 @@ def simulate(
     points, distances = _points(scene, generator)
     has = torch.tensor(case.has) | torch.tensor(case.borrowed)
     shadows = bone_shadows(scene, cameras)
-    return Simulated(thickness, tuple(shots), shadows, points, distances, has), scene, drawn
+    field = adaptive_avg_pool3d(scene.near[:-1], min(FIELD_SIZE, scene.near.shape[-1]))
+    made = Simulated(thickness, tuple(shots), shadows, field, points, distances, has)
+    return made, scene, drawn
 
 
 def fill(
@@ -180,6 +187,7 @@ def save(scene: Simulated, path: Path) -> None:
             thickness=scene.thickness.half().numpy(),
             shots=np.array(shots),
             shadows=np.packbits(scene.shadows.numpy(), axis=-1),
+            field=quantised(scene.field.numpy(), NEAR_STEP),
             points=(scene.points * STEPS_PER_MM).round().short().numpy(),
             distances=(scene.distances * STEPS_PER_MM).round().short().numpy(),
             has=scene.has.numpy(),
@@ -194,6 +202,7 @@ def load(path: Path) -> Simulated:
             thickness=torch.from_numpy(stored["thickness"]).float(),
             shots=tuple(_shot(row) for row in stored["shots"].tolist()),
             shadows=torch.from_numpy(np.unpackbits(stored["shadows"], axis=-1).astype(np.bool_)),
+            field=torch.from_numpy(stored["field"]).float() * NEAR_STEP,
             points=torch.from_numpy(stored["points"]).float() / STEPS_PER_MM,
             distances=torch.from_numpy(stored["distances"]).float() / STEPS_PER_MM,
             has=torch.from_numpy(stored["has"]),

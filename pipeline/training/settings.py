@@ -29,9 +29,10 @@ class Network:
     """The size of the network."""
 
     image_size: int = 256
-    grid_size: int = 32
+    grid_size: int = 48
+    lifted: int = 8
     planar: tuple[int, ...] = (32, 48, 64, 96, 128)
-    spatial: tuple[int, ...] = (24, 48, 96)
+    spatial: tuple[int, ...] = (16, 32, 64, 96)
     hidden: int = 96
 
 

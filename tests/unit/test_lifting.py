@@ -103,7 +103,7 @@ def test_a_point_behind_the_source_is_seen_nowhere_and_still_answered(net: Lifti
 def test_every_weight_learns(net: Lifting) -> None:
     net.train()
     features = net.features(_views(2))
-    said = [*net.at(features, POINTS), features.shadows]
+    said = [*net.at(features, POINTS), features.shadows, features.coarse]
     sum(part.square().mean() for part in said).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
 

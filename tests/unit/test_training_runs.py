@@ -28,7 +28,7 @@ from pipeline.training.judging import (
     network,
     summarised,
 )
-from pipeline.training.loop import Training, loss_of, shadow_loss_of, start
+from pipeline.training.loop import Training, coarse_loss_of, loss_of, shadow_loss_of, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.pool import fill
 from pipeline.training.regions import REGIONS
@@ -56,7 +56,7 @@ log_every = 1
 [training.conditions]
 points = 64
 """
-SMALL = Shape(("femur", "hip_bone"), 120.0, SIZE, 8, (8, 16), (8, 16), 16)
+SMALL = Shape(("femur", "hip_bone"), 120.0, SIZE, 8, planar=(8, 16), spatial=(8, 16), hidden=16)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(pool: Path, tmp_pa
     assert again.step == 2
     assert train_run(again, training, pool, broken, until=time.monotonic() + 100)
     for one, other in zip(whole.net.parameters(), again.net.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=1e-6)
+        # moments are kept in half precision
+        assert torch.allclose(one, other, atol=1e-3)
 
 
 def test_a_bone_that_is_unknown_teaches_nothing() -> None:
@@ -155,15 +156,39 @@ def test_shadows_teach_the_images_of_views_that_are_there_and_bones_that_are_kno
         torch.zeros(1, 1, 3),
         torch.zeros(1, 1, 2),
         known,
+        torch.zeros(1, 2, 4, 4, 4),
         torch.ones(1, 2, 2, 4, 4, dtype=torch.bool),
     )
-    loss = shadow_loss_of(Features(nothing, nothing, seen, logits), batch)
+    loss = shadow_loss_of(Features(nothing, nothing, nothing, seen, logits), batch)
     assert float(loss.detach()) == pytest.approx(np.log(2))
     loss.backward()
     assert logits.grad is not None
     assert logits.grad.ne(0).flatten(2).any(dim=-1).tolist() == [[True, False]]
     assert logits.grad[0, 0, 1].lt(0).all()
     assert logits.grad[0, 0, 0].eq(0).all()
+
+
+def test_the_grid_is_taught_at_the_centres_of_its_own_voxels() -> None:
+    fine = torch.linspace(-6, 6, 16).expand(1, 1, 16, 16, 16)
+    coarse = fine.unflatten(-1, (8, 2)).mean(-1)[:, :, ::2, ::2]
+    batch = Batch(
+        _nobody(),
+        torch.zeros(1),
+        torch.zeros(1),
+        torch.ones(1, 1, dtype=torch.bool),
+        fine,
+        torch.zeros(1),
+    )
+    told = Features(torch.zeros(1), torch.zeros(1), coarse, _nobody(), torch.zeros(1))
+    assert float(coarse_loss_of(told, batch)) < 1e-5
+    off = told._replace(coarse=coarse + 2.0)
+    assert float(coarse_loss_of(off, batch)) == pytest.approx(2.0)
+    unknown = batch._replace(has=torch.zeros(1, 1, dtype=torch.bool))
+    assert float(coarse_loss_of(off, unknown)) == 0.0
+
+
+def _nobody() -> Seen:
+    return Seen(*(torch.zeros(1) for _ in range(4)))
 
 
 def test_the_best_error_that_can_be_told_is_the_true_one() -> None:
