@@ -37,11 +37,12 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    _move(weight, self.state[weight], group)
+                    _move(weight, weight.grad, self.state[weight], group)
 
 
-def _move(weight: nn.Parameter, state: dict[str, Any], group: dict[str, Any]) -> None:
-    gradient = weight.grad
+def _move(
+    weight: nn.Parameter, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
+) -> None:
     if "momentum" not in state:
         state["momentum"] = torch.zeros_like(weight)
     state["momentum"].lerp_(gradient, 1 - group["momentum"])
@@ -56,7 +57,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """A matrix (M, N) with the same singular vectors and singular values of about one."""
     first, third, fifth = COEFFICIENTS
     is_tall = matrix.shape[0] > matrix.shape[1]
-    found = matrix.T if is_tall else matrix
+    found: Tensor = matrix.T if is_tall else matrix
     found = found / (found.norm() + 1e-7)
     for _ in range(ROUNDS):
         square = found @ found.T
