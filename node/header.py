@@ -1,7 +1,8 @@
 """The header of a received instance, read without its pixels.
 
 The bytes come from a peer and may be anything. What is inflated is bounded, so that a deflated
-bomb costs no memory, and whatever a parser raises becomes one named error.
+bomb costs no memory; so is what the parser may read (`node.ration`) and what it may convert; and
+whatever it raises becomes one named error. Elements that the node does not need are passed over.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset, read_file_meta_info
-from pydicom.tag import BaseTag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from node.errors import NodeError
-from pipeline.attributes import Json, attributes
+from node.ration import MOST_BYTES, Ration
+from pipeline.attributes import KEYWORDS, Json, attributes
 
-MAXIMUM_HEADER_BYTES: Final = 32 * 1024 * 1024
+LONGEST_VALUE_BYTES: Final = 65_534
+"""Of one element that is read here: the most that a short length can say (PS3.5 7.1.2)."""
 PREAMBLE_BYTES: Final = 132
 FIRST_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -63,9 +67,12 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as stream:
             ds = _data_set(stream)
+            _require_short(ds)
             uids = {keyword: str(ds.get(keyword) or "").strip("\0 ") for keyword in REQUIRED}
             known = attributes(ds)
             transfer_syntax_uid = str(read_file_meta_info(path).TransferSyntaxUID)
+    except UnreadableHeaderError:
+        raise
     except Exception as fault:  # hostile bytes make parsers raise anything
         why = f"The header cannot be parsed: {type(fault).__name__}"
         raise UnreadableHeaderError(why) from fault
@@ -110,13 +117,25 @@ def is_uid(text: str) -> bool:
 def _data_set(stream: BinaryIO) -> Dataset:
     meta = read_file_meta_info(stream.name)
     if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-        return dcmread(stream, stop_before_pixels=True)
+        return dcmread(Ration(stream), stop_before_pixels=True, specific_tags=list(KEYWORDS))
     stream.seek(_data_set_offset(Path(stream.name)))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(stream.read(MAXIMUM_HEADER_BYTES), MAXIMUM_HEADER_BYTES)
+    inflated = inflater.decompress(stream.read(MOST_BYTES), MOST_BYTES)
     return read_dataset(
-        BytesIO(inflated), is_implicit_VR=False, is_little_endian=True, stop_when=_is_pixel_data
+        Ration(BytesIO(inflated)),  # type: ignore[arg-type] # it has all that is used of a stream
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=_is_pixel_data,
+        specific_tags=[Tag(keyword) for keyword in KEYWORDS],
     )
+
+
+def _require_short(ds: Dataset) -> None:
+    """A value is only converted if it is short: each of a million numbers becomes an object."""
+    for keyword in KEYWORDS:
+        raw = ds.get_item(keyword)
+        if isinstance(raw, RawDataElement) and len(raw.value or b"") > LONGEST_VALUE_BYTES:
+            raise UnreadableHeaderError(f"{keyword} is longer than {LONGEST_VALUE_BYTES} bytes")
 
 
 def _data_set_offset(path: Path) -> int:

@@ -1,5 +1,7 @@
 """What is read of a received file, and how hostile bytes end."""
 
+import struct
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -9,7 +11,6 @@ from pydicom import config
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from node.header import (
-    MAXIMUM_HEADER_BYTES,
     MismatchedHeaderError,
     UnreadableHeaderError,
     data_set_digest,
@@ -17,6 +18,7 @@ from node.header import (
     read_header,
     require_match,
 )
+from node.ration import MOST_BYTES, MOST_READS
 from tests.factories import file_bytes, radiograph
 
 
@@ -88,7 +90,7 @@ def test_a_deflated_bomb_costs_no_more_than_the_limit(tmp_path: Path) -> None:
     whole = file_bytes(radiograph(), DeflatedExplicitVRLittleEndian)
     meta_end = 132 + 12 + int.from_bytes(whole[140:144], "little")
     bomb = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    squeezed = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(400)) + bomb.flush()
+    squeezed = b"".join(bomb.compress(bytes(1 << 20)) for _ in range(100)) + bomb.flush()
     path = stored(tmp_path, whole[:meta_end] + squeezed)
 
     tracemalloc.start()
@@ -97,7 +99,7 @@ def test_a_deflated_bomb_costs_no_more_than_the_limit(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    assert peak < 4 * MAXIMUM_HEADER_BYTES
+    assert peak < 4 * MOST_BYTES
 
 
 def test_the_request_and_the_header_must_name_the_same_object(tmp_path: Path) -> None:
@@ -125,3 +127,66 @@ def test_the_digest_of_the_data_set_knows_nothing_of_the_file_meta(tmp_path: Pat
 )
 def test_a_uid_has_digits_and_dots(text: str, expected: bool) -> None:
     assert is_uid(text) is expected
+
+
+def explicit(tag: tuple[int, int], vr: bytes, value: bytes, length: int | None = None) -> bytes:
+    """An element with a long length, which may be a lie (PS3.5 7.1.2)."""
+    return struct.pack("<HH2sxxI", *tag, vr, len(value) if length is None else length) + value
+
+
+def before(tag: tuple[int, int], inserted: bytes) -> bytes:
+    """A radiograph with `inserted` right before the element `tag`."""
+    whole = file_bytes(radiograph())
+    at = whole.index(struct.pack("<HH", *tag))
+    return whole[:at] + inserted + whole[at:]
+
+
+ROWS = (0x0028, 0x0010)
+PRIVATE = (0x0021, 0x1010)
+UNDEFINED = 0xFFFFFFFF
+EMPTY_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+OPEN_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED)
+END_OF_SEQUENCE = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        before(
+            ROWS, explicit(PRIVATE, b"SQ", EMPTY_ITEM * MOST_READS + END_OF_SEQUENCE, UNDEFINED)
+        ),
+        before((0x0020, 0x0010), explicit((0x0008, 0x2218), b"SQ", EMPTY_ITEM * MOST_READS)),
+        before(ROWS, (explicit(PRIVATE, b"SQ", b"", UNDEFINED) + OPEN_ITEM) * 3000),
+        before((0x0020, 0x000D), explicit((0x0018, 0x1164), b"UT", b"1\\" * 1_000_000)),
+        before(ROWS, explicit(PRIVATE, b"OB", bytes(MOST_BYTES + 2), UNDEFINED)),
+    ],
+    ids=["items", "items of a length", "nesting", "values", "undefined length"],
+)
+def test_a_header_that_would_cost_more_than_any_needs_is_refused_at_once(
+    tmp_path: Path, hostile: bytes
+) -> None:
+    path = stored(tmp_path, hostile)
+    began = time.process_time()
+
+    with pytest.raises(UnreadableHeaderError):
+        read_header(path)
+
+    # issue 5: no hang over 2 s for an instance
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("value", "length"), [(bytes(64 << 20), 64 << 20), (b"", 0xFFFFFFF0)], ids=["true", "a lie"]
+)
+def test_an_element_that_the_node_does_not_need_costs_no_memory(
+    tmp_path: Path, value: bytes, length: int
+) -> None:
+    path = stored(tmp_path, before(ROWS, explicit(PRIVATE, b"OB", value, length)))
+
+    tracemalloc.start()
+    header = read_header(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert header.sop_instance_uid == radiograph().SOPInstanceUID
+    assert peak < 16 << 20
