@@ -21,6 +21,7 @@ from pipeline.training import archive as archives
 from pipeline.training.archive import Archive, Case
 from pipeline.training.loop import start
 from pipeline.training.loop import train as train_run
+from pipeline.training.parallel import Team, any_of, team
 from pipeline.training.pool import fill
 from pipeline.training.settings import RunFault, RunSettings, read
 
@@ -43,12 +44,17 @@ def train(path: Path, say: Say = print) -> bool:
     archive = archive_of(settings)
     until = began + 60 * settings.limit_minutes if settings.limit_minutes else float("inf")
     settings.folder.mkdir(parents=True, exist_ok=True)
+    with team(settings.training.device) as of:
+        return _train(settings, archive, say if of.is_first else _silent, until, of)
+
+
+def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: Team) -> bool:
     cases = learned_from(archive, settings)
     say(
         f"{archive.region.name}: {len(cases)} legs of {len({c.person for c in cases})} people"
         f" to learn from, {settings.pool.scenes} scenes"
     )
-    _simulate(settings, cases, say, until)
+    _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
     said = [0.0]
 
@@ -60,11 +66,16 @@ def train(path: Path, say: Say = print) -> bool:
                 f" {line['near_surface']:.2f} mm off, {line['left_s'] / 60:.0f} minutes left"
             )
 
+    pool = settings.folder / "pool"
     is_done = train_run(
-        run, settings.training, settings.folder / "pool", settings.folder, until=until, told=tell
+        run, settings.training, pool, settings.folder, until=until, told=tell, of=of
     )
     say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
     return is_done
+
+
+def _silent(_: str) -> None:
+    """Of several processes, the first one speaks."""
 
 
 def trained(archive: Archive, settings: RunSettings) -> tuple[Lifting, int]:
@@ -113,18 +124,28 @@ def archive_of(settings: RunSettings) -> Archive:
     return archives.load(settings.archive)
 
 
-def _simulate(settings: RunSettings, cases: Sequence[Case], say: Say, until: float) -> None:
+def _simulate(
+    settings: RunSettings, cases: Sequence[Case], say: Say, until: float, of: Team
+) -> None:
     """The pool, by as many processes as the training has threads."""
     folder = settings.folder / "pool"
     missing = settings.pool.scenes - len(list(folder.glob("*.npz")))
-    if missing <= 0:
-        return
-    say(f"simulating {missing} scenes")
-    count = settings.training.threads
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as workers:
+    # all see the pool as it is before any of them adds to it, and go on when it is whole
+    if any_of(of, missing > 0):
+        say(f"simulating {missing} scenes")
+        _fill(settings, cases, until, of)
+        any_of(of, True)
+
+
+def _fill(settings: RunSettings, cases: Sequence[Case], until: float, of: Team) -> None:
+    threads = settings.training.threads
+    count = threads * of.size
+    with ProcessPoolExecutor(threads, mp_context=get_context("spawn")) as workers:
         parts = [
-            workers.submit(_part, settings, tuple(cases), (number, count), until)
-            for number in range(count)
+            workers.submit(
+                _part, settings, tuple(cases), (of.rank * threads + number, count), until
+            )
+            for number in range(threads)
         ]
         for part in as_completed(parts):
             part.result()

@@ -22,6 +22,7 @@ from pipeline.models.lifting import Answer, Features, Lifting, Shape
 from pipeline.training.batches import Batch, Conditions, assembled
 from pipeline.training.exposure import CLEAN
 from pipeline.training.muon import Muon
+from pipeline.training.parallel import ALONE, Team, any_of, average
 from pipeline.training.pool import load
 
 LARGEST_GRADIENT = 20.0
@@ -92,6 +93,7 @@ def train(
     *,
     until: float,
     told: Callable[[dict[str, float]], None] = lambda _: None,
+    of: Team = ALONE,
 ) -> bool:
     """Train until the last step, or until `time.monotonic()` is `until`.
 
@@ -102,6 +104,7 @@ def train(
         folder: Of `checkpoint.pt` and of `curve.jsonl`, a line for every `log_every` steps.
         until: When to stop.
         told: Is given every such line.
+        of: The processes that train together; the first one writes and tells.
 
     Returns:
         Whether all steps are done.
@@ -111,10 +114,12 @@ def train(
     means: dict[str, float] = {}
     began = time.monotonic()
     first = run.step
-    for batch in _batches(pool, training, run.step):
-        if time.monotonic() >= until:
+    for batch in batches(pool, training, run.step, of):
+        if any_of(of, until <= time.monotonic()):
             break
-        losses = _step(run, training, _on(batch, device))
+        losses = _step(run, training, on(batch, device), of)
+        if not of.is_first:
+            continue
         for name, value in losses.items():
             means[name] = means.get(name, 0.0) + value / training.log_every
         if run.step % training.log_every == 0:
@@ -125,7 +130,8 @@ def train(
             means = {}
         if run.step % training.checkpoint_every == 0:
             save(run, folder / "checkpoint.pt")
-    save(run, folder / "checkpoint.pt")
+    if of.is_first:
+        save(run, folder / "checkpoint.pt")
     return run.step >= training.steps
 
 
@@ -236,13 +242,13 @@ def coarse_loss_of(features: Features, batch: Batch) -> Tensor:
     return (off * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
-def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
-    rate = _rate(run.step / training.steps, training.warm_up)
+def _step(run: Run, training: Training, batch: Batch, of: Team) -> dict[str, float]:
+    rate = scheduled(run.step / training.steps, training.warm_up)
     for optimiser in run.optimisers:
         for group in optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate
     device = batch.points.device.type
-    with torch.autocast(device, torch.bfloat16) if _has_bfloat16(device) else nullcontext():
+    with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
         features = run.net.features(batch.seen)
         answer = run.net.at(features, batch.points)
     losses = loss_of(answer, batch.distances, batch.has)
@@ -257,6 +263,7 @@ def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
     )
     run.net.zero_grad(set_to_none=True)
     total.backward()
+    average(of, run.net.parameters())
     norm = nn.utils.clip_grad_norm_(run.net.parameters(), LARGEST_GRADIENT)
     if torch.isfinite(norm):
         for optimiser in run.optimisers:
@@ -270,7 +277,7 @@ def _step(run: Run, training: Training, batch: Batch) -> dict[str, float]:
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
-def _rate(done: float, warm_up: float) -> float:
+def scheduled(done: float, warm_up: float) -> float:
     """A share of the learning rate: a straight rise, then half a cosine."""
     if done < warm_up:
         return max(done / warm_up, 0.02)
@@ -278,11 +285,13 @@ def _rate(done: float, warm_up: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(rest, 1.0)))))
 
 
-def _batches(pool: Path, training: Training, first: int) -> Iterator[Batch]:
+def batches(pool: Path, training: Training, first: int, of: Team = ALONE) -> Iterator[Batch]:
     """The batches of steps `first` and on; the next one is made while one is learned from."""
 
     def made(step: int) -> Batch:
-        generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(
+            training.seed * 1_000_003 + step * of.size + of.rank
+        )
         files = sorted(pool.glob("*.npz"))
         if not files:
             raise FileNotFoundError(f"There are no scenes in {pool}")
@@ -303,12 +312,13 @@ def _batches(pool: Path, training: Training, first: int) -> Iterator[Batch]:
             yield batch
 
 
-def _on(batch: Batch, device: torch.device) -> Batch:
+def on(batch: Batch, device: torch.device) -> Batch:
+    """The batch, on the device."""
     seen = type(batch.seen)(*(part.to(device) for part in batch.seen))
     return Batch(seen, *(part.to(device) for part in batch[1:]))
 
 
-def _has_bfloat16(device: str) -> bool:
+def has_bfloat16(device: str) -> bool:
     """Where it is emulated it is slower than float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
