@@ -1,52 +1,77 @@
-"""From the thickness of bone to an image as a detector and its processing would show it.
+"""From the thickness of bone to an image as a detector and its console would show it.
 
-Drawn anew each time a scene is used: soft tissue, a spectrum that hardens, scatter, blur, noise,
-a monotone presentation curve, collimation and markers. Nothing here knows which renderer made the
-thickness; `Exposure` says how much of each there is, and `CLEAN` has none of it.
+Drawn anew each time a scene is used: a tube, soft tissue, metal, scatter, blur, counted photons,
+collimation, a lead letter and the console's display. The physics is that of `acquisition` and
+`presentation`; nothing here knows which renderer made the thickness. `Exposure` says how much of
+each there is, and `CLEAN` has none of it. Each image is an exposure of its own: what is drawn for
+one view is not seen in another, so nothing but bone can be learned across views.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from pipeline.physics import blurred
+from pipeline.acquisition import Acquisition, acquired
+from pipeline.beam import Beam, beam, pitches
+from pipeline.materials import Material, linear_attenuation
+from pipeline.physics import FULL_WIDTH_PER_SIGMA
+from pipeline.presentation import collimated, lettered, percentiles, presented
+from pipeline.training.surroundings import SID, SOD, metal_thickness, soft_tissue, view
 
-ENERGIES_KEV = (40, 50, 60, 80)
-WEIGHTS = (0.2, 0.35, 0.3, 0.15)
-"""Of a tube at about 75 kV behind the patient's skin: a coarse spectrum."""
-CORTICAL_PER_MM = (0.1277, 0.0814, 0.0605, 0.0428)
-"""Linear attenuation of cortical bone, 1.92 g/cm3 (NIST, ICRU-44)."""
-SOFT_PER_MM = (0.0282, 0.0238, 0.0215, 0.0193)
-"""Of soft tissue, 1.06 g/cm3 (NIST, ICRU-44)."""
+METALS = (Material.TITANIUM, Material.STEEL, Material.COBALT_CHROME)
+IN_LIGHT = 0.9
+"""Share of the beam from which a pixel counts: the half shadow of the leaves does not."""
+OPEN = 1e6
+"""The edge of a leaf that is not in the beam."""
+BEHIND_KEV = 55.0
+"""Effective energy of such beams behind a body."""
+EVERY = 8
+"""Pixels between those in the middle of the image that the exposure control looks at."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
     """What stands between the bones and the image."""
 
-    soft_mm: float = 160.0
+    soft_mm: float = 180.0
     """Largest thickness of soft tissue."""
-    lumps: float = 0.25
-    """Depth of muscles and gas in it, as a share."""
+    lumps: float = 0.4
+    """Depth of folds and layers in it, as a share."""
     scatter: float = 0.8
     """Largest ratio of scattered to primary radiation."""
     blur_pixels: float = 1.0
+    """Largest standard deviation, by the focus and the detector together."""
     noise: float = 0.03
-    """Largest deviation of the logarithm."""
+    """Largest deviation by counted photons, as a share of the signal behind the body."""
     gamma: float = 0.35
-    """Deviation of the logarithm of the presentation curve's exponent."""
+    """Deviation of the logarithm of the presentation curve's exponent; 0 shows the logarithm."""
     collimation: float = 0.18
     """Largest share that each border may lose."""
     markers: float = 0.3
     """How often a lead letter lies on the detector."""
+    implants: float = 0.05
+    """How often there is metal in the patient."""
+    voltage: float = 25.0
+    """Largest deviation from `KVP`, kV."""
+    sharpening: float = 0.4
+    """Largest share of fine detail that the console adds."""
 
 
-CLEAN = Exposure(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+KVP = 80.0
+CLEAN = Exposure(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 """The bones alone."""
+
+
+class _Shown(NamedTuple):
+    image: Tensor
+    """(H, W)."""
+    is_valid: Tensor
+    """(H, W) bool."""
 
 
 def exposed(
@@ -57,88 +82,130 @@ def exposed(
     Args:
         thickness: (N, H, W) mm of cortical bone.
         exposure: How much of each effect.
-        generator: Of all that is drawn.
+        generator: Of all that is drawn, on the CPU, as the thickness.
     """
-    images, masks = [], []
-    for bone in thickness:
-        image = _detected(bone, exposure, generator)
-        is_valid = _collimated(image.shape, exposure, generator)
-        images.append(_marked(image, exposure, generator))
-        masks.append(is_valid)
-    return torch.stack(images), torch.stack(masks)
+    rows, columns = thickness.shape[1:]
+    room = beam([view(rows, columns)])
+    shown = [_shown(bone, room, exposure, generator) for bone in thickness]
+    return torch.stack([one.image for one in shown]), torch.stack([one.is_valid for one in shown])
 
 
-def _detected(bone: Tensor, exposure: Exposure, generator: torch.Generator) -> Tensor:
-    u = torch.rand(5, generator=generator).tolist()
-    soft = _soft_tissue(bone.shape, exposure, generator)
-    passed = torch.zeros_like(bone)
-    for weight, in_bone, in_soft in zip(WEIGHTS, CORTICAL_PER_MM, SOFT_PER_MM, strict=True):
-        # bone takes the place of soft tissue
-        passed += weight * torch.exp(-in_bone * bone - in_soft * (soft - bone).clamp(min=0))
-    if exposure.scatter:
-        passed = passed + exposure.scatter * u[0] * blurred(passed[None], bone.shape[-1] / 10)[0]
-    if exposure.blur_pixels:
-        passed = blurred(passed[None], exposure.blur_pixels * u[1] + 1e-3)[0]
-    image = -torch.log(passed.clamp(min=1e-9))
-    if exposure.noise:
-        noise = torch.randn(image.shape, generator=generator)
-        grain = (0.5 * (image - image.mean())).clamp(-2, 2).exp()
-        image = image + exposure.noise * u[2] * grain * noise
-    if exposure.gamma:
-        low, high = image.min(), image.max()
-        exponent = float(torch.exp(exposure.gamma * torch.randn(1, generator=generator)))
-        image = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) ** exponent
-        if u[3] < 0.5:
-            middle = 0.35 + 0.3 * u[4]
-            image = torch.sigmoid((image - middle) * 6)
-    return image
-
-
-def _soft_tissue(size: torch.Size, exposure: Exposure, generator: torch.Generator) -> Tensor:
-    """(H, W) mm: a body with lumps, which may end within the image."""
-    if not exposure.soft_mm:
-        return torch.zeros(size)
-    u = torch.rand(6, generator=generator).tolist()
-    row, column = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in size), indexing="ij")
-    half = 0.6 + 1.4 * u[0]
-    chord = (1 - ((column - 0.6 * (u[1] - 0.5)) / half) ** 2).clamp(min=0).sqrt()
-    chord = chord * (1 + 0.4 * (u[2] - 0.5) * row)
-    lumps = _smooth_noise(size, 5, generator) + 0.5 * _smooth_noise(size, 13, generator)
-    deep = exposure.soft_mm * (0.3 + 0.7 * u[3]) * (1 + exposure.lumps * u[4] * lumps)
-    thickness: Tensor = (chord * deep).clamp(min=0)
-    return thickness
-
-
-def _smooth_noise(size: torch.Size, knots: int, generator: torch.Generator) -> Tensor:
-    coarse = torch.randn(1, 1, knots, knots, generator=generator)
-    wide: Tensor = interpolate(coarse, size=tuple(size), mode="bicubic", align_corners=True)
-    return wide[0, 0]
-
-
-def _collimated(size: torch.Size, exposure: Exposure, generator: torch.Generator) -> Tensor:
-    """(H, W) bool: each border loses a share, half of the time nothing."""
-    is_valid = torch.ones(size, dtype=torch.bool)
-    u = torch.rand(8, generator=generator).tolist()
-    top, bottom, left, right = (
-        exposure.collimation * max(0.0, 2 * u[n] - 1) * u[n + 4] for n in range(4)
+def _shown(bone: Tensor, room: Beam, exposure: Exposure, generator: torch.Generator) -> _Shown:
+    lengths = _lengths(bone, room, exposure, generator)
+    stacked = torch.stack(list(lengths.values()))[None]
+    acquisition = _acquisition(stacked, list(lengths), room, exposure, generator)
+    light = _light(bone.shape, exposure, generator)
+    signal = acquired(
+        stacked,
+        list(lengths),
+        room,
+        [acquisition],
+        generator if exposure.noise else None,
+        light=light,
     )
-    rows, columns = size
-    is_valid[: int(top * rows)] = False
-    is_valid[rows - int(bottom * rows) :] = False
-    is_valid[:, : int(left * columns)] = False
-    is_valid[:, columns - int(right * columns) :] = False
-    return is_valid
+    is_valid = torch.ones_like(bone, dtype=torch.bool) if light is None else light[0] > IN_LIGHT
+    return _Shown(_display(signal, is_valid, exposure, generator), is_valid)
 
 
-def _marked(image: Tensor, exposure: Exposure, generator: torch.Generator) -> Tensor:
-    """With a bright block near the border, as a lead letter leaves it."""
+def _lengths(
+    bone: Tensor, room: Beam, exposure: Exposure, generator: torch.Generator
+) -> dict[Material, Tensor]:
+    """(H, W) mm of each material; what is harder takes the place of what is softer."""
+    u = torch.rand(3, generator=generator).tolist()
+    lengths = {Material.CORTICAL_BONE: bone}
+    if u[0] < exposure.implants:
+        metal = metal_thickness(room, generator)
+        bone = (bone - metal).clamp(min=0)
+        lengths = {Material.CORTICAL_BONE: bone, METALS[int(u[2] * len(METALS))]: metal}
+    if exposure.soft_mm:
+        hard = torch.stack(list(lengths.values())).sum(dim=0)
+        rows, columns = bone.shape
+        soft = soft_tissue((rows, columns), exposure.soft_mm, exposure.lumps, generator)
+        lengths[Material.SOFT_TISSUE] = (soft.muscle - hard).clamp(min=0)
+        lengths[Material.FAT] = (soft.fat - (hard - soft.muscle).clamp(min=0)).clamp(min=0)
+    if u[1] < exposure.markers:
+        lengths[Material.LEAD] = _letter(bone.shape, generator)
+    return lengths
+
+
+def _acquisition(
+    lengths: Tensor,
+    materials: list[Material],
+    room: Beam,
+    exposure: Exposure,
+    generator: torch.Generator,
+) -> Acquisition:
+    """A room whose exposure control ends the exposure by what is counted behind the body."""
     u = torch.rand(6, generator=generator).tolist()
-    if u[0] >= exposure.markers:
-        return image
-    rows, columns = image.shape
-    height, width = int((0.02 + 0.05 * u[1]) * rows), int((0.02 + 0.04 * u[2]) * columns)
-    row, column = int(u[3] * (rows - height)), int(0.12 * columns * u[4])
-    column = column if u[5] < 0.5 else columns - width - column
-    marked = image.clone()
-    marked[row : row + height, column : column + width] = image.max()
-    return marked
+    blur_mm = exposure.blur_pixels * u[1] * float(pitches(room))
+    middle = [slice(count // 4, -(count // 4), EVERY) for count in lengths.shape[2:]]
+    per_mm = linear_attenuation(materials, np.array([BEHIND_KEV]))[:, 0]
+    depth = torch.einsum("m,nmhw->nhw", per_mm, lengths[:, :, *middle]).median().clamp(max=9)
+    behind = (exposure.noise * (0.1 + 0.9 * u[2])) ** -2 if exposure.noise else 0.0
+    return Acquisition(
+        kvp=KVP + exposure.voltage * (2 * u[0] - 1),
+        photons=behind * float(depth.exp()),
+        scatter_ratio=exposure.scatter * u[3],
+        scatter_reach_mm=35 + 60 * u[4],
+        # the share of the detector is small: it takes the noise away with the detail
+        focus_mm=0.9 * blur_mm * FULL_WIDTH_PER_SIGMA / (SID / SOD - 1),
+        detector_blur_mm=0.4 * blur_mm,
+    )
+
+
+def _light(size: torch.Size, exposure: Exposure, generator: torch.Generator) -> Tensor | None:
+    """(1, H, W) share of the beam: each border loses some, half of the time nothing."""
+    u = torch.rand(10, generator=generator).tolist()
+    lost = [exposure.collimation * max(0.0, 2 * u[n] - 1) * u[n + 4] for n in range(4)]
+    if not any(lost):
+        return None
+    rows, columns = size
+    edges = [
+        lost[0] * rows if lost[0] else -OPEN,
+        (1 - lost[1]) * rows if lost[1] else OPEN,
+        lost[2] * columns if lost[2] else -OPEN,
+        (1 - lost[3]) * columns if lost[3] else OPEN,
+    ]
+    return collimated(
+        (rows, columns),
+        torch.tensor([edges]) - 0.5,
+        turn_deg=4 * (u[8] - 0.5),
+        penumbra_px=0.3 + u[9],
+    )
+
+
+def _letter(size: torch.Size, generator: torch.Generator) -> Tensor:
+    """(H, W) mm of lead near the left or the right border."""
+    u = torch.rand(6, generator=generator).tolist()
+    rows, columns = size
+    height = (0.04 + 0.05 * u[0]) * rows
+    aside = (0.03 + 0.1 * u[1]) * columns
+    return lettered(
+        (rows, columns),
+        "LR"[int(2 * u[2])],
+        centre=(u[3] * rows, aside if u[4] < 0.5 else columns - 1 - aside),
+        height_px=height,
+        turn_deg=30 * (u[5] - 0.5),
+    )
+
+
+def _display(
+    signal: Tensor, is_valid: Tensor, exposure: Exposure, generator: torch.Generator
+) -> Tensor:
+    """(H, W) as the console shows it, bone light; the plain logarithm without any display."""
+    if not exposure.gamma:
+        return -torch.log(signal[0].clamp(min=1e-5))
+    u = torch.rand(5, generator=generator).tolist()
+    exponent = torch.exp(exposure.gamma * torch.randn(1, generator=generator))
+    attenuation = -torch.log(signal.clamp(min=1e-5))
+    low, high = percentiles(attenuation, 0.005, 0.995, is_valid[None])[0].tolist()
+    # wider than what is there, or so narrow that the brightest and the darkest are cut off
+    below, above = ((high - low) * (0.25 * u[n] - 0.02) for n in range(2))
+    grey = presented(
+        signal,
+        window=torch.tensor([[low - below, high + above]]),
+        contrast=2.0 * u[2] if u[3] < 0.5 else 0.0,
+        sharpening=exposure.sharpening * max(0.0, 2 * u[4] - 1),
+    )
+    # rounding may leave the darkest a little below zero
+    return grey[0].clamp(min=0) ** exponent

@@ -1,7 +1,8 @@
 """One person's bones as they might have been: turned, moved, scaled and smoothly deformed.
 
 A pose is drawn once for a scene; it takes points of the cube about the isocentre back to the
-region frame of the archive, where the signed distances are looked up. Distances are not exact
+region frame of the archive, where the signed distances are looked up. A pose may also give the
+bones a shape between people (`modes`). Distances are not exact
 after a deformation, but their zero is: the surface is where it belongs.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import grid_sample, interpolate
 
 DISPLACEMENT_GRID = 9
 """Control points along each edge of the far cube: 64 mm apart."""
@@ -33,6 +34,8 @@ class PoseRange:
 
 RIGID = PoseRange(scale=0.0, shear=0.0, displacement_mm=0.0)
 """Another pose of the very same bones, for judging."""
+STILL = PoseRange(0.0, 0.0, 0.0, 0.0, 0.0)
+"""The bones where the archive has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,33 @@ def draw(pose: PoseRange, far_cube_mm: float, generator: torch.Generator) -> Pos
     turn = torch.deg2rad((normal(3) * pose.turn_deg).clamp(-15, 15))
     stretch = torch.diag(1 + normal(3) * pose.scale) + normal(3, 3).triu(1) * pose.shear
     scene_from_region = torch.eye(4)
-    scene_from_region[:3, :3] = _rotation(turn) @ stretch
+    scene_from_region[:3, :3] = rotation(turn) @ stretch
     scene_from_region[:3, 3] = normal(3) * pose.shift_mm
     size = DISPLACEMENT_GRID
     displacement = normal(3, size, size, size) * pose.displacement_mm
     return Pose(torch.linalg.inv(scene_from_region), displacement, far_cube_mm)
+
+
+def reshaped(pose: Pose, shape: Tensor) -> Pose:
+    """The same pose, of bones that are given another shape before.
+
+    Args:
+        pose: Of a case.
+        shape: (3, G, G, G) mm, x y z, over the far cube in the region frame: from a point of the
+            new shape to its place in the bones of the case; G no less than `DISPLACEMENT_GRID`.
+    """
+    edge, size = pose.far_cube_mm, shape.shape[-1]
+    along = torch.linspace(-edge / 2, edge / 2, size)
+    z, y, x = torch.meshgrid(along, along, along, indexing="ij")
+    affine = pose.region_from_scene
+    at = torch.stack([x, y, z], dim=-1) @ affine[:3, :3].T + affine[:3, 3]
+    there = grid_sample(
+        shape[None], at[None] / (edge / 2), padding_mode="border", align_corners=True
+    )
+    own = interpolate(
+        pose.displacement[None], size=shape.shape[1:], mode="trilinear", align_corners=True
+    )
+    return replace(pose, displacement=(own + there)[0])
 
 
 def posed(near: Tensor, near_cube_mm: float, far: Tensor, pose: Pose) -> Scene:
@@ -84,16 +109,16 @@ def posed(near: Tensor, near_cube_mm: float, far: Tensor, pose: Pose) -> Scene:
         pose: Its `far_cube_mm` is the edge of `far`.
     """
     size, wide = pose.far_cube_mm, far[None]
-    points = _centres(near.shape[-1], near_cube_mm, near.device)
+    points = centres(near.shape[-1], near_cube_mm, near.device)
     back = _in_region(points, pose)
-    inside = _sampled(near, back, near_cube_mm)
+    inside = looked_up(near, back, near_cube_mm)
     # what a turn brings in from outside the archive's cube is only known coarsely
     outside = (back.abs().amax(dim=-1) > near_cube_mm / 2).expand_as(inside)
-    coarse = _sampled(wide, back, size).expand_as(inside).clone()
+    coarse = looked_up(wide, back, size).expand_as(inside).clone()
     coarse[:-1] = torch.maximum(coarse[:-1], inside[:-1])
     near_posed = torch.where(outside, coarse, inside)
-    far_points = _centres(far.shape[-1], size, far.device)
-    far_posed = _sampled(wide, _in_region(far_points, pose), size)[0]
+    far_points = centres(far.shape[-1], size, far.device)
+    far_posed = looked_up(wide, _in_region(far_points, pose), size)[0]
     return Scene(near_posed, near_cube_mm, far_posed, size)
 
 
@@ -117,23 +142,24 @@ def _in_region(points: Tensor, pose: Pose) -> Tensor:
     return moved + smooth.permute(1, 2, 3, 0)
 
 
-def _sampled(field: Tensor, points: Tensor, cube_mm: float) -> Tensor:
+def looked_up(field: Tensor, points: Tensor, cube_mm: float) -> Tensor:
     """(C, Z, Y, X) of a field (C, N, N, N) at points (Z, Y, X, 3)."""
     at = (points / (cube_mm / 2))[None]
     found: Tensor = grid_sample(field[None], at, padding_mode="border", align_corners=False)
     return found[0]
 
 
-def _centres(size: int, cube_mm: float, device: torch.device) -> Tensor:
+def centres(size: int, cube_mm: float, device: torch.device) -> Tensor:
     """(N, N, N, 3): x, y, z of the voxel centres of a cube about the origin, mm."""
     along = ((torch.arange(size, device=device) + 0.5) / size - 0.5) * cube_mm
     z, y, x = torch.meshgrid(along, along, along, indexing="ij")
     return torch.stack([x, y, z], dim=-1)
 
 
-def _rotation(turn: Tensor) -> Tensor:
-    """(3, 3) about x, then y, then z, by angles in radians."""
-    x, y, z = turn.tolist()
-    generators = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    rotation: Tensor = torch.linalg.matrix_exp(generators)
-    return rotation
+def rotation(turn: Tensor) -> Tensor:
+    """(..., 3, 3) of rotation vectors (..., 3), radians."""
+    x, y, z = turn.unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1)
+    made: Tensor = torch.linalg.matrix_exp(skew.unflatten(-1, (3, 3)))
+    return made
