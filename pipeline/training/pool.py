@@ -9,7 +9,7 @@ alone: a pool that was interrupted is continued.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,8 @@ NEAR_MM = 4.0
 FIELD_SIZE = 64
 """Along each edge: what the grid of the network is taught with."""
 STEPS_PER_MM = 256
+BESIDE_MM = 15.0
+"""Deviation of the tube from its place before the isocentre; never beyond twice that."""
 FRONTAL = (ViewName.AP, ViewName.PA)
 LATERAL = (ViewName.LL, ViewName.RL)
 
@@ -47,10 +49,14 @@ class Shot:
     """mm at the detector."""
     is_alone: bool
     """The other leg is out of the way."""
+    along: float = 0.0
+    """mm by which the tube stands beside the isocentre, in the direction of the rows."""
+    down: float = 0.0
+    """And in that of the columns."""
 
     def camera(self, size: int) -> View:
-        """The camera of this exposure, of `size` rows and columns."""
-        return camera(
+        """The camera of this exposure, of `size` rows and columns, about the isocentre's image."""
+        central = camera(
             self.name,
             source_to_detector=self.source_to_detector,
             source_to_patient=self.source_to_patient,
@@ -60,6 +66,17 @@ class Shot:
             columns=size,
             primary_deg=self.primary_deg,
             secondary_deg=self.secondary_deg,
+        )
+        beside = np.array([self.along, self.down])
+        shift, offset = np.zeros((4, 4)), np.zeros((4, 4))
+        shift[:3, 3] = central.patient_from_detector[:3, :2] @ beside
+        # the principal point moves with the tube, the image stays where the isocentre is seen
+        offset[:2, 3] = -beside * self.source_to_detector / self.source_to_patient
+        return replace(
+            central,
+            source=central.source + shift[:3, 3],
+            patient_from_detector=central.patient_from_detector + shift,
+            detector_from_index=central.detector_from_index + offset,
         )
 
 
@@ -86,6 +103,7 @@ def draw_shots(cube_mm: float, size: int, generator: torch.Generator) -> tuple[S
     """A frontal view, a lateral one, and one from any direction, about as large as `FIELD`."""
     u = torch.rand(12, generator=generator).tolist()
     turns = (torch.randn(6, generator=generator).clamp(-2, 2) * 7).tolist()
+    beside = (torch.randn(6, generator=generator).clamp(-2, 2) * BESIDE_MM).tolist()
     shots = []
     for number, names in enumerate((FRONTAL, LATERAL, FRONTAL + LATERAL)):
         chance, distance, gap, zoom = u[4 * number : 4 * number + 4]
@@ -102,6 +120,8 @@ def draw_shots(cube_mm: float, size: int, generator: torch.Generator) -> tuple[S
                 secondary_deg=turns[2 * number + 1],
                 spacing=cube_mm * FIELD * sid / sod / size * (0.88 + 0.24 * zoom),
                 is_alone=number > 0 and chance * 8 % 2 < 1,
+                along=beside[2 * number],
+                down=beside[2 * number + 1],
             )
         )
     return tuple(shots)
@@ -211,7 +231,9 @@ def load(path: Path) -> Simulated:
 
 def _shot(row: list[str]) -> Shot:
     sid, sod, primary, secondary, spacing = (float(number) for number in row[1:6])
-    return Shot(ViewName(row[0]), sid, sod, primary, secondary, spacing, row[6] == "True")
+    # pools of before have no tube beside the isocentre
+    beside = (float(number) for number in row[7:])
+    return Shot(ViewName(row[0]), sid, sod, primary, secondary, spacing, row[6] == "True", *beside)
 
 
 def _points(scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor]:

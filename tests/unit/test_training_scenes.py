@@ -15,11 +15,10 @@ from pipeline.training.archive import Archive
 from pipeline.training.batches import Conditions, assembled, told
 from pipeline.training.exposure import CLEAN, Exposure, exposed
 from pipeline.training.judging import standard
-from pipeline.training.pool import Simulated, draw_shots, fill, load, simulate
-from pipeline.training.posing import RIGID, PoseRange, draw, posed
+from pipeline.training.pool import Simulated, draw_shots, fill, load, save, simulate
+from pipeline.training.posing import RIGID, STILL, PoseRange, draw, posed
 from tests.toy_region import CENTRES, OTHER, REGION, radius, toy_archive
 
-STILL = PoseRange(0, 0, 0, 0, 0)
 SIZE = 64
 
 
@@ -146,6 +145,36 @@ def test_shots_are_a_frontal_a_lateral_and_any_view() -> None:
             assert 900 <= shot.source_to_detector <= 1800
             assert shot.source_to_patient < shot.source_to_detector
             assert max(abs(shot.primary_deg), abs(shot.secondary_deg)) <= 14
+
+
+def test_a_tube_beside_the_isocentre_moves_the_principal_point_and_not_the_image() -> None:
+    shot = replace(standard("F", 120.0, SIZE, True, _random()), along=20.0, down=-10.0)
+    seen, middle = shot.camera(SIZE), (SIZE - 1) / 2
+    straight_on = seen.source + 1150 * seen.patient_from_detector[:3, 2]
+    # the rays from the tube to the isocentre and on to the detector: 1150 mm of 950 mm
+    row, column = 10 * 1150 / 950 / shot.spacing, -20 * 1150 / 950 / shot.spacing
+
+    assert project(seen, (0.0, 0.0, 0.0)) == pytest.approx((middle, middle))
+    assert project(seen, straight_on) == pytest.approx((middle - row, middle - column))
+
+
+def test_shots_stand_beside_the_isocentre_by_no_more_than_three_centimetres() -> None:
+    shots = [shot for seed in range(20) for shot in draw_shots(240.0, 256, _random(seed))]
+    beside = [abs(mm) for shot in shots for mm in (shot.along, shot.down)]
+    assert 5 < np.mean(beside) < 20
+    assert max(beside) <= 30
+
+
+def test_a_pool_of_before_tubes_stood_beside_is_still_read(
+    archive: Archive, tmp_path: Path
+) -> None:
+    scene = _simulated(archive, STILL, is_alone=True)
+    save(scene, tmp_path / "now.npz")
+    with np.load(tmp_path / "now.npz") as stored:
+        entries = dict(stored)
+    entries["shots"] = entries["shots"][:, :7]
+    np.savez(tmp_path / "before.npz", **entries)
+    assert load(tmp_path / "before.npz").shots == scene.shots == load(tmp_path / "now.npz").shots
 
 
 def test_a_clean_exposure_rises_with_the_bone_and_loses_nothing() -> None:
