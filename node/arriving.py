@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ IS_COMMAND: Final = 0b01
 IS_LAST: Final = 0b10
 PDU_HEADER: Final = struct.Struct(">BxI")
 FRAGMENT_HEADER: Final = struct.Struct(">IBB")
+LEAST_BYTES_PER_S: Final = 1024
+"""What a line of 9,600 baud carries; who sends less over a minute only holds a place."""
 
 
 class MalformedPduError(NodeError):
@@ -51,6 +54,7 @@ class Arriving:
         self._size_bytes = len(before)
         self._released_bytes = 0
         self._fault: StorageError | None = None
+        self._began = time.monotonic()
 
     def write(self, part: memoryview) -> None:
         """The bytes are at the end of the file; if the disk fails, the rest is only let pass.
@@ -67,6 +71,12 @@ class Arriving:
             self._release()
         except StorageError as fault:
             self._fault = fault
+
+    def is_too_slow(self, now: float, grace_s: float | None) -> bool:
+        """True if what came by `now`, on the monotonic clock, is too little to go on waiting."""
+        if grace_s is None or (took_s := now - self._began) < grace_s:
+            return False
+        return self._size_bytes < took_s * LEAST_BYTES_PER_S
 
     def _release(self) -> None:
         begin = self._released_bytes

@@ -7,10 +7,11 @@ does 0x0000 leave. Pixels are never decoded here, and a peer's UID never becomes
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.engine import Engine
 
-from node.admission import Admitted, Rejected, admit
+from node.gatekeeper import Gatekeeper, titles
 from node.header import (
     Header,
     UnreadableHeaderError,
@@ -31,13 +32,12 @@ from node.header import (
     read_header,
     require_match,
 )
-from node.news import once_every
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from node.wire import arrived, serve, unfinished
 from storage import database, files, ledger, queries
 from storage.errors import StorageError
-from storage.records import Instance, Json
+from storage.records import Instance
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
@@ -48,7 +48,6 @@ SUCCESS: Final = 0x0000
 PROCESSING_FAILURE: Final = 0x0110
 OUT_OF_RESOURCES: Final = 0xA700
 OTHER_CONTENT: Final = 0xC001
-AUDIT_A_REJECTION_EVERY: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def listen(door: Door) -> ThreadedAssociationServer:
     tempfile.tempdir = str(files.incoming(door.instances))
     own = door.settings.receiver
     ae = AE(ae_title=own.ae_title)
-    ae.maximum_associations = own.maximum_associations
+    ae.maximum_associations = sys.maxsize  # counted by us: who only knocks has no place
     ae.maximum_pdu_size = own.maximum_pdu_bytes
     ae.network_timeout = own.network_timeout_s
     ae.acse_timeout = own.idle_timeout_s
@@ -102,42 +101,13 @@ def listen(door: Door) -> ThreadedAssociationServer:
     ae.add_supported_context(Verification)
     for sop_class in RECEIVED_SOP_CLASSES:
         ae.add_supported_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
+    keeper = Gatekeeper(door.settings, door.engine, door.clock)
     handlers: list[EventHandlerType] = [
-        (evt.EVT_REQUESTED, _on_requested, [door, once_every(AUDIT_A_REJECTION_EVERY)]),
+        (evt.EVT_REQUESTED, keeper.on_requested),
         (evt.EVT_C_STORE, _on_store, [door]),
         (evt.EVT_CONN_CLOSE, _on_closed, [door]),
     ]
-    return serve(ae, (own.host, own.port), handlers)
-
-
-def _on_requested(event: Event, door: Door, is_news: Callable[[str, datetime], bool]) -> None:
-    requestor = event.assoc.requestor
-    calling, called = _titles(event)
-    own = door.settings.receiver
-    verdict = admit(
-        calling,
-        called,
-        requestor.address,
-        peers=door.settings.peers,
-        own_ae_title=own.ae_title,
-        accept_any_called_ae_title=own.accept_any_called_ae_title,
-    )
-    match verdict:
-        case Admitted():
-            return
-        case Rejected(diagnostic, reason):
-            log.warning("association_rejected", address=requestor.address, reason=reason)
-            event.assoc.acse.send_reject(0x01, 0x01, diagnostic)
-            event.assoc.kill()
-            at = door.clock()
-            if is_news(f"{requestor.address} {reason}", at):
-                _note_rejection(door, requestor.address, reason, at)
-
-
-def _note_rejection(door: Door, address: str, reason: str, at: datetime) -> None:
-    details: dict[str, Json] = {"peer_address": address, "reason": reason}
-    with database.begin(door.engine) as conn:
-        ledger.note(conn, door.settings.node.name, at, "association.rejected", details=details)
+    return serve(ae, (own.host, own.port), handlers, keeper.may_knock)
 
 
 def _on_closed(event: Event, door: Door) -> None:
@@ -164,15 +134,8 @@ def _on_store(event: Event, door: Door) -> int | Dataset:
         arrival.path.unlink(missing_ok=True)
 
 
-def _titles(event: Event) -> tuple[str, str]:
-    """Calling and called AE title, without their padding."""
-    asked = event.assoc.requestor.primitive
-    assert asked is not None  # noqa: S101 - an acceptor acts only once it was asked
-    return asked.calling_ae_title.strip(), asked.called_ae_title.strip()
-
-
 def _arrival(event: Event, at: datetime) -> Arrival:
-    calling, called = _titles(event)
+    calling, called = titles(event.assoc)
     stored = event.request
     assert isinstance(stored, C_STORE)  # noqa: S101 - bound to EVT_C_STORE
     return Arrival(

@@ -58,6 +58,13 @@ class Receiver(Table):
     maximum_associations: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
         32, description="Associations at a time. A radiology department has fewer modalities."
     )
+    maximum_associations_per_peer: Annotated[int, Strict(), Field(ge=1, le=1000)] | None = Field(
+        None,
+        description=(
+            "Associations of one AE title at a time. Unset: three quarters of all, so that none "
+            "can shut the others out."
+        ),
+    )
     maximum_pdu_bytes: Annotated[int, Strict(), Field(ge=4096, le=4_194_304)] = Field(
         131_072, description="Bytes. Largest PDU taken: the most that dcmtk sends; fewer reads."
     )
@@ -72,6 +79,12 @@ class Receiver(Table):
         False,
         description="Whether a peer may call any title. False: wrong title, wrong route.",
     )
+
+    @property
+    def places_per_peer(self) -> int:
+        """How many associations one AE title may have at a time."""
+        set_ = self.maximum_associations_per_peer
+        return max(1, self.maximum_associations * 3 // 4) if set_ is None else set_
 
 
 class Peer(Table):

@@ -3,7 +3,8 @@
 pynetdicom reads 4,096 bytes at a time, which is a third of the time of a large instance, believes
 whatever length a peer writes into a PDU, waits for ever for the rest of it, sleeps for a
 millisecond wherever the next PDU is not there yet, which is another third, and copies each
-fragment some five times. All five are answered by its socket and its reactor, replaced here
+fragment some five times. It keeps a message in memory however long it gets, and lets its thread die
+of one that it cannot read. All of it is answered by its socket and its reactor, replaced here
 (private API of pynetdicom 3; `tests/unit/test_wire.py` fails if it moves).
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -38,14 +41,19 @@ from node.arriving import (
 )
 from node.checkpoint import Turnstile
 from node.inlet import Inlet
+from node.places import CountingServer
 from storage.files import Digest
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
     from pynetdicom.pdu_primitives import _PDUPrimitiveType
 
+log = structlog.get_logger()
+
 WAIT_S: Final = 0.05
 """Between two looks for what nobody tells: time-outs."""
+LONGEST_MESSAGE_BYTES: Final = 65_536
+"""Of what is kept in memory until it is whole: commands, which have some 200 bytes."""
 
 
 class PromptSocket(AssociationSocket):
@@ -76,14 +84,27 @@ class PromptReactor(DULServiceProvider):
     """Tells the association's thread to look what there is."""
     arrivals: dict[Path, Arriving]
     """Data sets that are arriving, or have arrived and were not asked for yet."""
+    place: str | None
+    """The AE title under which the association was admitted; None while it only knocks."""
 
     def run(self) -> None:
         """The thread's own; at its end the association learns of it."""
         try:
             super().run()
+        except Exception as fault:  # noqa: BLE001 - the thread's boundary: the peer gets an abort
+            log.warning("association_broken_off", fault=type(fault).__name__)
+            self._break_off()
         finally:
             self.news()
             self.inlet.close()
+
+    def _break_off(self) -> None:
+        """An abort is sent where anybody is left to hear it, and the end is as any other."""
+        if self.state_machine.current_state == "Sta1":
+            return
+        self._kill_thread = False
+        self.event_queue.put("Evt19")
+        self.run_reactor()
 
     def send_pdu(self, primitive: _PDUPrimitiveType) -> None:
         """The primitive is on its way at once."""
@@ -102,8 +123,14 @@ class PromptReactor(DULServiceProvider):
 
     def _read_pdu_data(self) -> None:
         message = self.assoc.dimse.message
-        if message is None or message._data_set_file is None or not self._has_p_data():
+        if message is None or not self._has_p_data():
             super()._read_pdu_data()
+            return
+        if message._data_set_file is None:
+            if _kept_bytes(message) > LONGEST_MESSAGE_BYTES:
+                self.event_queue.put("Evt19")
+            else:
+                super()._read_pdu_data()
             return
         try:
             self._take_data_set(message)
@@ -123,6 +150,8 @@ class PromptReactor(DULServiceProvider):
             self.arrivals[path] = Arriving(file.file.fileno(), path)
         write = self.arrivals[path].write
         while not take_pdu(self.inlet, context_id, write):
+            if self.arrivals[path].is_too_slow(time.monotonic(), self.network_timeout):
+                raise PeerGoneError
             if not self._goes_on():
                 return
         end = P_DATA_TF()
@@ -149,6 +178,13 @@ class PromptReactor(DULServiceProvider):
         return False
 
 
+def _kept_bytes(message: DIMSEMessage) -> int:
+    """How much of a message pynetdicom holds in memory."""
+    data_set = message.data_set
+    size_bytes = message.encoded_command_set.tell()
+    return size_bytes + (0 if data_set is None else data_set.tell())
+
+
 class OneAssociation(RequestHandler):
     """Serves one connection, without Nagle's delay of our responses."""
 
@@ -162,7 +198,7 @@ class OneAssociation(RequestHandler):
         assert isinstance(own, PromptSocket)  # noqa: S101 - just made so
         assert isinstance(reactor, PromptReactor)  # noqa: S101 - just made so
         own.inlet = reactor.inlet = Inlet(connection, assoc.network_timeout)
-        reactor.arrivals = {}
+        reactor.arrivals, reactor.place = {}, None
         reactor._run_loop_delay = 0
         assoc._reactor_checkpoint = turnstile = Turnstile()
         reactor.news = turnstile.tell
@@ -177,19 +213,30 @@ def _tell(event: Event) -> None:
 
 
 def serve(
-    ae: ApplicationEntity, address: tuple[str, int], handlers: list[EventHandlerType]
+    ae: ApplicationEntity,
+    address: tuple[str, int],
+    handlers: list[EventHandlerType],
+    may_knock: Callable[[str, Sequence[str]], bool] = lambda _address, _waiting: True,
 ) -> ThreadedAssociationServer:
     """A running server, as `ae.start_server` gives, whose connections are these.
+
+    Args:
+        ae: What it takes.
+        address: Host and port.
+        handlers: As pynetdicom's.
+        may_knock: Of an address, and the addresses that wait for their association already.
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
     """
-    server: ThreadedAssociationServer = ae.make_server(
+    server = ae.make_server(
         address,
         evt_handlers=handlers,
-        server_class=ThreadedAssociationServer,
+        server_class=CountingServer,
         request_handler=OneAssociation,
     )
+    assert isinstance(server, CountingServer)  # noqa: S101 - just made so
+    server.may_knock, server.counting = may_knock, threading.Lock()
     ae._servers.append(server)  # its shutdown() takes it out again
     threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
     return server

@@ -33,10 +33,12 @@ class Pdu:
 class Parrot:
     """A TCP connection to a node; use as a context manager."""
 
-    def __init__(self, to: Address, timeout_s: float = 20) -> None:
-        """Connects, and says nothing yet."""
+    def __init__(self, to: Address, timeout_s: float = 20, address: str = LOOPBACK) -> None:
+        """Connects from `address`, one of this machine's, and says nothing yet."""
         self.to = to
-        self.socket = socket.create_connection((LOOPBACK, to.port), timeout=timeout_s)
+        self.socket = socket.create_connection(
+            (LOOPBACK, to.port), timeout=timeout_s, source_address=(address, 0)
+        )
 
     def __enter__(self) -> Parrot:
         return self
@@ -55,6 +57,16 @@ class Parrot:
             self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             return
+
+    def say_byte_by_byte(self, data: bytes) -> None:
+        """As `say`, but each byte comes in a packet of its own."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in data:
+            self.say(bytes([byte]))
+
+    def fall_silent(self) -> None:
+        """Half of the connection is closed: nothing more is said, but still heard."""
+        self.socket.shutdown(socket.SHUT_WR)
 
     def hear(self) -> Pdu | None:
         """The next PDU; None once the node has closed the connection.
@@ -130,16 +142,29 @@ def associate_rq(
     return pdu(ASSOCIATE_RQ, body + _item(0x50, user))
 
 
-def p_data(fragment: bytes, *, is_command: bool, is_last: bool) -> bytes:
-    """A P-DATA-TF with one fragment for context 1 (PS3.8 9.3.5, E.2)."""
+def contexts_of(answer: Pdu | None) -> dict[int, int]:
+    """Result by id of each presentation context in an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
+    assert answer is not None
+    assert answer.type == ASSOCIATE_AC
+    items, results = answer.body[68:], {}
+    while items:
+        kind, length = struct.unpack(">BxH", items[:4])
+        if kind == 0x21:
+            results[items[4]] = items[6]
+        items = items[4 + length :]
+    return results
+
+
+def p_data(fragment: bytes, *, is_command: bool, is_last: bool, context_id: int = 1) -> bytes:
+    """A P-DATA-TF with one fragment (PS3.8 9.3.5, E.2)."""
     control = (1 if is_command else 0) | (2 if is_last else 0)
-    value = struct.pack(">IBB", len(fragment) + 2, 1, control) + fragment
+    value = struct.pack(">IBB", len(fragment) + 2, context_id, control) + fragment
     return pdu(P_DATA, value)
 
 
 def c_store_rq(sop_instance_uid: bytes, sop_class: str = DX_STORAGE) -> bytes:
     """The command set of a C-STORE-RQ, whatever the UID is (PS3.7 9.3.1.1)."""
-    elements = (
+    return command(
         _element(0x0002, _even(sop_class.encode())),
         _element(0x0100, struct.pack("<H", 0x0001)),
         _element(0x0110, struct.pack("<H", 1)),
@@ -147,6 +172,20 @@ def c_store_rq(sop_instance_uid: bytes, sop_class: str = DX_STORAGE) -> bytes:
         _element(0x0800, struct.pack("<H", 0x0001)),
         _element(0x1000, _even(sop_instance_uid)),
     )
+
+
+def c_echo_rq(command_field: int = 0x0030, data_set_type: int = 0x0101) -> bytes:
+    """The command set of a C-ECHO-RQ, or of another field, or with a data set to follow."""
+    return command(
+        _element(0x0002, _even(VERIFICATION.encode())),
+        _element(0x0100, struct.pack("<H", command_field)),
+        _element(0x0110, struct.pack("<H", 1)),
+        _element(0x0800, struct.pack("<H", data_set_type)),
+    )
+
+
+def command(*elements: bytes) -> bytes:
+    """A command set with its group length (PS3.7 6.3.1)."""
     group = b"".join(elements)
     return _element(0x0000, struct.pack("<I", len(group))) + group
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -17,10 +19,15 @@ from tests.parrot import (
     ASSOCIATE_AC,
     ASSOCIATE_RJ,
     ASSOCIATE_RQ,
+    DX_STORAGE,
     P_DATA,
+    RELEASE_RQ,
+    VERIFICATION,
     Parrot,
     associate_rq,
+    c_echo_rq,
     c_store_rq,
+    contexts_of,
     p_data,
     pdu,
     status_of,
@@ -281,13 +288,214 @@ def test_a_deflated_bomb_costs_no_memory(node: Node) -> None:
     assert resident_bytes(node.process.pid) - before < 200 * MEBIBYTE
 
 
-def test_strangers_cannot_use_up_the_places_of_the_modalities(node: Node) -> None:
-    strangers = [Parrot(node.address) for _ in range(8)]
-    try:
-        for stranger in strangers:
-            stranger.say(associate_rq("STRANGER", "OSTEON"))
+@pytest.mark.parametrize(
+    "early",
+    [
+        p_data(c_echo_rq(), is_command=True, is_last=True),
+        pdu(RELEASE_RQ, bytes(4)),
+        pdu(ASSOCIATE_AC, associate_rq("MODALITY", "OSTEON")[6:]),
+    ],
+    ids=["P-DATA", "release", "an answer that nobody asked for"],
+)
+def test_a_pdu_out_of_turn_before_an_association_is_answered_by_an_abort(
+    node: Node, early: bytes
+) -> None:
+    with Parrot(node.address) as parrot:
+        parrot.say(early)
 
-        wait_until(lambda: answers_echo(node.address), 10, "a modality is heard")
+        # PS3.8 table 9-10, Sta2: AA-1, an A-ABORT by the service user
+        answer = parrot.hear()
+        assert answer is not None
+        assert answer.type == ABORT
+        assert parrot.is_closed()
+
+
+@pytest.mark.parametrize("kind", [ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ])
+def test_a_pdu_out_of_turn_within_an_association_is_answered_by_an_abort(
+    node: Node, kind: int
+) -> None:
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(pdu(kind, associate_rq("MODALITY", "OSTEON")[6:]))
+
+        # PS3.8 table 9-10, Sta6: AA-8, an A-ABORT by the service provider
+        answer = parrot.hear()
+        assert answer is not None
+        assert answer.type == ABORT
+        assert parrot.is_closed()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"\xff" * 64, b"\0" * 64, c_echo_rq(command_field=0x7777), c_store_rq(b"1.2")[:40]],
+    ids=["empty", "ones", "zeros", "unknown", "cut off"],
+)
+def test_a_command_that_says_nothing_ends_the_association_and_leaves_no_place_taken(
+    node: Node, garbage: bytes
+) -> None:
+    for _ in range(6):  # more than there are places
+        with Parrot(node.address) as parrot:
+            parrot.associate()
+            parrot.say(p_data(garbage, is_command=True, is_last=True))
+
+            answer = parrot.hear()
+            assert answer is not None
+            assert answer.type == ABORT
+            assert parrot.is_closed()
+
+
+@pytest.mark.parametrize("what", ["command", "data set of an echo", "data set of nothing"])
+def test_a_message_without_end_costs_no_memory(node: Node, what: str) -> None:
+    before = resident_bytes(node.process.pid)
+    part = p_data(bytes(100_000), is_command=what == "command", is_last=False)
+    with Parrot(node.address) as parrot:
+        parrot.associate(sop_class=VERIFICATION)
+        if what == "data set of an echo":
+            echo = c_echo_rq(data_set_type=0x0001)
+            parrot.say(p_data(echo, is_command=True, is_last=True))
+        parrot.say(part * 1280)
+
+        assert parrot.is_closed()
+    assert resident_bytes(node.process.pid) - before < 64 * MEBIBYTE
+
+
+def test_what_comes_a_byte_at_a_time_is_received(node: Node) -> None:
+    ds = radiograph(study="byte by byte", pixels=np.eye(8, dtype=np.uint16))
+    file = file_bytes(ds)
+    data = file[144 + struct.unpack("<I", file[140:144])[0] :]
+    named = ds.SOPInstanceUID.encode()
+    with Parrot(node.address) as parrot:
+        parrot.say_byte_by_byte(associate_rq("MODALITY", "OSTEON", DX_STORAGE))
+        assert parrot.hear() is not None
+        parrot.say_byte_by_byte(p_data(c_store_rq(named), is_command=True, is_last=True))
+        parrot.say_byte_by_byte(p_data(data, is_command=False, is_last=True))
+
+        assert status_of(parrot.hear()) == 0x0000
+    assert node.instances(ds.StudyInstanceUID) == {ds.SOPInstanceUID}
+
+
+def test_a_peer_that_trickles_a_data_set_is_let_go(node: Node) -> None:
+    ds = radiograph(study="trickles")
+    until = time.monotonic() + 20
+    with Parrot(node.address, timeout_s=0.2) as parrot:
+        parrot.socket.settimeout(10)
+        parrot.associate()
+        parrot.say(p_data(c_store_rq(ds.SOPInstanceUID.encode()), is_command=True, is_last=True))
+        parrot.socket.settimeout(0.2)
+        answer = None
+        while answer is None and time.monotonic() < until:
+            parrot.say(p_data(b"\0", is_command=False, is_last=False))
+            try:
+                answer = parrot.hear() or "closed"
+            except TimeoutError:
+                continue
+
+    assert answer is not None
+    assert node.instances(ds.StudyInstanceUID) == frozenset()
+
+
+def test_a_peer_that_closes_its_half_within_a_data_set_leaves_nothing(node: Node) -> None:
+    ds = radiograph(study="half open")
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(p_data(c_store_rq(ds.SOPInstanceUID.encode()), is_command=True, is_last=True))
+        parrot.say(p_data(data_set("half open")[:5000], is_command=False, is_last=False))
+        parrot.fall_silent()
+
+        assert parrot.is_closed()
+    assert node.instances(ds.StudyInstanceUID) == frozenset()
+    incoming = node.folder / "data" / "instances"
+    wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        b"\0" * 16,
+        b" " * 16,
+        b"MODALITY\n[error]x",
+        b"M\xc3\x96DALITY".ljust(16),
+        b"../../..".ljust(16),
+    ],
+    ids=["nul", "blank", "newline", "umlaut", "path"],
+)
+def test_what_is_no_ae_title_is_turned_away_and_writes_no_line_of_the_log(
+    node: Node, title: bytes
+) -> None:
+    whole = associate_rq("MODALITY", "OSTEON")
+    with Parrot(node.address) as parrot:
+        parrot.say(whole[:26] + title + whole[42:])
+
+        answer = parrot.hear()
+        assert answer is None or answer.type in (ASSOCIATE_RJ, ABORT)
+        assert parrot.is_closed()
+    assert "\n[error]x" not in node.log
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "transfer_syntax", "result"),
+    [
+        ("1.2.826.0.1.3680043.8.498.77", "1.2.840.10008.1.2.1", 3),
+        ("1.2.840.10008.5.1.4.1.1.9999", "1.2.840.10008.1.2.1", 3),
+        ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1", 3),
+        (DX_STORAGE, "1.2.826.0.1.3680043.8.498.78", 4),
+    ],
+    ids=["private", "unknown", "CT", "private transfer syntax"],
+)
+def test_what_the_node_does_not_take_is_refused_by_its_context_and_never_stored(
+    node: Node, sop_class: str, transfer_syntax: str, result: int
+) -> None:
+    ds = radiograph(study=f"not taken {sop_class} {transfer_syntax}")
+    with Parrot(node.address) as parrot:
+        parrot.say(associate_rq("MODALITY", "OSTEON", sop_class, transfer_syntax))
+
+        # PS3.8 9.3.3.2: 3 abstract syntax, 4 transfer syntaxes not supported
+        assert contexts_of(parrot.hear()) == {1: result}
+        assert parrot.store(ds.SOPInstanceUID.encode(), data_set("not taken")) is None
+    assert node.instances(ds.StudyInstanceUID) == frozenset()
+
+
+def test_a_request_that_names_another_class_than_its_context_is_refused(node: Node) -> None:
+    ds = radiograph(study="another class")
+    request = c_store_rq(ds.SOPInstanceUID.encode(), "1.2.826.0.1.3680043.8.498.77")
+    with Parrot(node.address) as parrot:
+        parrot.associate()
+        parrot.say(p_data(request, is_command=True, is_last=True))
+        parrot.say(p_data(data_set("another class"), is_command=False, is_last=True))
+
+        assert status_of(parrot.hear()) != 0x0000
+    assert node.instances(ds.StudyInstanceUID) == frozenset()
+
+
+def test_strangers_cannot_use_up_the_places_of_the_modalities(node: Node) -> None:
+    strangers = [Parrot(node.address) for _ in range(3)]
+    strangers += [Parrot(node.address, address="127.0.0.2") for _ in range(60)]
+    try:
+        for stranger in strangers[:8]:
+            stranger.say(associate_rq("STRANGER", "OSTEON"))
+        with Parrot(node.address) as modality:
+            answer = modality.associate()
+
+        assert answer is not None
+        assert answer.type == ASSOCIATE_AC
     finally:
         for stranger in strangers:
             stranger.socket.close()
+
+
+def test_one_modality_leaves_a_place_to_the_others(node: Node) -> None:
+    greedy = [Parrot(node.address) for _ in range(4)]
+    try:
+        answers = [parrot.associate() for parrot in greedy]
+        with Parrot(node.address) as other:
+            of_other = other.associate(calling="ORTHANC")
+    finally:
+        for parrot in greedy:
+            parrot.hang_up()
+
+    assert [answer.type for answer in answers if answer] == [*[ASSOCIATE_AC] * 3, ASSOCIATE_RJ]
+    # PS3.8 9.3.4: rejected-transient, by the presentation related provider, local limit exceeded
+    assert answers[3] is not None
+    assert tuple(answers[3].body[1:4]) == (2, 3, 2)
+    assert of_other is not None
+    assert of_other.type == ASSOCIATE_AC

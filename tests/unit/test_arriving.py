@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +163,18 @@ def test_a_full_disk_lets_the_rest_pass_and_is_told_at_the_end(tmp_path: Path) -
 
     with pytest.raises(StorageFull):
         arriving.digest()
+
+
+def test_a_trickle_is_told_from_a_slow_line_and_from_one_that_just_begins(tmp_path: Path) -> None:
+    path = tmp_path / "arriving.dcm"
+    path.write_bytes(b"")
+    with path.open("ab") as file:
+        arriving = Arriving(file.fileno(), path)
+        began = time.monotonic()
+        arriving.write(memoryview(bytes(100_000)))
+
+    # a line of 9,600 baud brings some 100 kB in 90 s
+    assert not arriving.is_too_slow(began + 59, grace_s=60)
+    assert not arriving.is_too_slow(began + 90, grace_s=60)
+    assert arriving.is_too_slow(began + 3600, grace_s=60)
+    assert not arriving.is_too_slow(began + 3600, grace_s=None)
