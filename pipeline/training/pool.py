@@ -20,7 +20,17 @@ from torch.nn.functional import adaptive_avg_pool3d
 from pipeline.camera import camera
 from pipeline.models.framing import FIELD
 from pipeline.training.archive import NEAR_STEP, Archive, Case, quantised
-from pipeline.training.posing import Pose, PoseRange, Scene, draw, posed, without_neighbours
+from pipeline.training.modes import drawn as drawn_shape
+from pipeline.training.modes import registered
+from pipeline.training.posing import (
+    Pose,
+    PoseRange,
+    Scene,
+    draw,
+    posed,
+    reshaped,
+    without_neighbours,
+)
 from pipeline.training.rendering import bone_shadows, bone_thickness, draw_tissue
 from pipeline.types import View, ViewName
 
@@ -136,10 +146,16 @@ def simulate(
     shots: Sequence[Shot],
     generator: torch.Generator,
     targets_only: bool = False,
+    shape: Tensor | None = None,
 ) -> tuple[Simulated, Scene, Pose]:
-    """A person's bones in a drawn pose, seen from `shots`, and where the bones are."""
+    """A person's bones in a drawn pose, seen from `shots`, and where the bones are.
+
+    They have the person's own shape, or one of `modes`.
+    """
     region = archive.region
     drawn = draw(pose, region.far_mm, generator)
+    if shape is not None:
+        drawn = reshaped(drawn, shape)
     scene = posed(archive.near(case), region.cube_mm, archive.far(case), drawn)
     cameras = [shot.camera(image_size) for shot in shots]
     thickness = bone_thickness(
@@ -165,6 +181,7 @@ def fill(
     image_size: int,
     seed: int,
     part: tuple[int, int] = (0, 1),
+    between: float = 0.5,
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Make `folder` hold scenes 0 to `count` of these cases, in turn.
@@ -177,24 +194,30 @@ def fill(
         image_size: Rows and columns.
         seed: Of the pool.
         part: (i, n): only every n-th scene, from the i-th, so that n processes share the work.
+        between: Share of the scenes whose bones have a shape between people, of these cases.
         is_over: Asked before each scene: True stops.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(part[0], count, part[1]):
+    paths = {n: folder / f"{n:06d}.npz" for n in range(part[0], count, part[1])}
+    missing = {number: path for number, path in paths.items() if not path.exists()}
+    people = registered(archive, cases) if missing and between else {}
+    for number, path in missing.items():
         if is_over():
             return
-        path = folder / f"{number:06d}.npz"
-        if not path.exists():
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-            scene, _, _ = simulate(
-                cases[number % len(cases)],
-                archive,
-                image_size=image_size,
-                pose=PoseRange(),
-                shots=draw_shots(archive.region.cube_mm, image_size, generator),
-                generator=generator,
-            )
-            save(scene, path)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        case = cases[number % len(cases)]
+        is_between = float(torch.rand(1, generator=generator)) < between
+        far_mm = archive.region.far_mm
+        scene, _, _ = simulate(
+            case,
+            archive,
+            image_size=image_size,
+            pose=PoseRange(),
+            shots=draw_shots(archive.region.cube_mm, image_size, generator),
+            generator=generator,
+            shape=drawn_shape(people, case, cases, far_mm, generator) if is_between else None,
+        )
+        save(scene, path)
 
 
 def save(scene: Simulated, path: Path) -> None:
