@@ -96,6 +96,8 @@ def route(study: ReceivedStudy, rules: Sequence[Rule]) -> Routed | Declined:
     if rule is None:
         return Declined(sentences.no_rule(study, rules), "")
     images = sorted(taken(study, rule), key=_age)
+    if len({text(image.attributes, "PatientID") for image in images} - {""}) > 1:
+        return Declined((sentences.TWO_PATIENTS,), rule.name)
     sided = by_side(images, rule.assume.side)
     found = [_case(rule, one) for one in sided.sides]
     cases = [each for each in found if isinstance(each, Case)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from node.matching import KEYWORDS, unmet, values
 from node.rules import Rule
@@ -66,6 +67,12 @@ def of_image(image: Image, reason: str) -> str:
     if not isinstance(number, int) or not isinstance(series, int):
         name = f"Image {image.sop_instance_uid}"
     return f"{name}: {reason.rstrip('.')}."
+
+
+TWO_PATIENTS: Final = (
+    "Its images name more than one patient (PatientID): bones of two patients must not be mixed. "
+    "Correct the study in the PACS, and send it again under a new Study Instance UID."
+)
 
 
 def bounded(head: str, reasons: Sequence[str]) -> tuple[str, ...]:

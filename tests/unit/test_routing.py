@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from node.routing import Case, Declined, is_satisfied, route
 from pipeline.types import Side
 from tests.factories import radiograph, two_views
-from tests.studies import NO_VIEW, cases_of, rule, study_of
+from tests.studies import NO_VIEW, cases_of, reasons_of, rule, study_of
 
 
 def views_of(case: Case) -> list[tuple[str, str]]:
@@ -32,7 +32,7 @@ def test_two_views_of_one_side_are_one_case_in_the_order_of_the_rule() -> None:
 
 def test_both_sides_of_one_study_are_two_cases() -> None:
     right = two_views()
-    left = two_views(study="left", ImageLaterality="L")
+    left = two_views(study="left", PatientID="TEST-study", ImageLaterality="L")
 
     cases = cases_of(study_of(left[0], right[1], left[1], right[0]))
 
@@ -44,7 +44,7 @@ def test_both_sides_of_one_study_are_two_cases() -> None:
 
 def test_a_side_that_has_all_views_is_a_case_though_the_other_side_has_not() -> None:
     right = two_views()
-    left = radiograph(study="left", ImageLaterality="L")
+    left = radiograph(study="left", PatientID="TEST-study", ImageLaterality="L")
 
     (case,) = cases_of(study_of(*right, left))
 
@@ -63,7 +63,7 @@ def test_an_image_of_unknown_side_joins_a_study_of_one_side() -> None:
 
 
 def test_an_image_of_unknown_side_joins_neither_of_two() -> None:
-    images = [*two_views(), *two_views(study="left", ImageLaterality="L")]
+    images = [*two_views(), *two_views(study="left", PatientID="TEST-study", ImageLaterality="L")]
     silent = radiograph(image="silent", ImageLaterality=None, AcquisitionTime="235959")
 
     cases = cases_of(study_of(*images, silent))
@@ -195,7 +195,7 @@ def test_whatever_stands_in_a_header_ends_in_cases_or_in_sentences(
 STUDY_OF_TWO = study_of(*two_views())
 MANY = study_of(
     *two_views(),
-    *two_views(study="left", ImageLaterality="L"),
+    *two_views(study="left", PatientID="TEST-study", ImageLaterality="L"),
     radiograph(image="retake", AcquisitionTime="101500"),
     radiograph(image="silent", ImageLaterality=None),
     radiograph(image="unknown", **NO_VIEW),
@@ -213,3 +213,31 @@ def test_the_order_of_arrival_has_no_influence_on_the_route(order: list[int], co
     expected = route(replace(MANY, images=in_order), (rule(),))
 
     assert routed == expected
+
+
+def test_two_patients_under_one_study_are_never_mixed() -> None:
+    ap, ll = two_views()
+    ll.PatientID = "TEST-other"
+
+    (reason,) = reasons_of(study_of(ap, ll))
+
+    assert "more than one patient" in reason
+    assert "TEST-other" not in reason
+
+
+def test_a_name_that_was_corrected_under_the_same_patient_id_changes_nothing() -> None:
+    ap, ll = two_views()
+    ll.PatientName = "Test^Married"
+
+    (case,) = cases_of(study_of(ap, ll))
+
+    assert len(case.chosen) == 2
+
+
+def test_an_image_without_a_patient_id_is_of_the_patient_of_its_study() -> None:
+    ap, ll = two_views()
+    ll.PatientID = None
+
+    (case,) = cases_of(study_of(ap, ll))
+
+    assert len(case.chosen) == 2
