@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
+from storage.crashpoints import Point, reached
 from storage.errors import DatabaseUnavailable, SchemaOutdated, StorageError
 
 BUSY_TIMEOUT = 10.0
@@ -113,6 +114,8 @@ def migrate(engine: Engine) -> tuple[str, ...]:
             ]
         except CommandError as reason:
             raise SchemaOutdated(f"the database is not of this version: {reason}") from reason
+        reached(Point.DURING_MIGRATION)
+    reached(Point.AFTER_MIGRATION)
     return tuple(reversed(missing))
 
 

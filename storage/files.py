@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from storage.crashpoints import Point, reached
 from storage.errors import StorageFull, StoreUnavailable
 
 CHUNK_BYTES = 1 << 20
@@ -123,7 +124,9 @@ def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
             size_bytes = os.fstat(file.fileno()).st_size
             if digest is None:
                 digest = Digest(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes)
+            reached(Point.BEFORE_FSYNC)
             os.fsync(file.fileno())
+            reached(Point.AFTER_FSYNC)
             release(file.fileno(), 0, size_bytes)
         _require_whole(size_bytes, digest)
         return _keep(root, temporary, digest.sha256, size_bytes)
@@ -171,6 +174,7 @@ def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
     with _on_disk():
         holders = _made(final.parent)
         temporary.replace(final)
+        reached(Point.AFTER_RENAME)
         # All three in any case: another thread may have made one and not synced it yet.
         for folder in dict.fromkeys((final.parent, final.parent.parent, root, *holders)):
             _sync(folder)

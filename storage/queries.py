@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, exists, func, select
 
@@ -28,6 +28,9 @@ from storage.records import (
 )
 
 _S = TypeVar("_S", bound=StrEnum)
+PRIORITIES: Final = range(3)
+PRECEDENCE: Final = timedelta(minutes=30)
+"""By how much a job goes before one that is a class less urgent: a few reconstructions."""
 
 
 def study(conn: Connection, study_instance_uid: str) -> Study | None:
@@ -122,16 +125,31 @@ def jobs(
     return _jobs(conn, wanted)
 
 
-def next_queued(conn: Connection, at: datetime) -> Job | None:
-    """The job that an engine should take now: by priority, then the longest open."""
-    found = _jobs(
-        conn,
-        select(schema.jobs)
-        .where(schema.jobs.c.state == State.QUEUED, schema.jobs.c.next_attempt_at <= at)
-        .order_by(schema.jobs.c.priority, schema.jobs.c.opened_at, schema.jobs.c.id)
-        .limit(1),
-    )
-    return found[0] if found else None
+def next_queued(
+    conn: Connection, at: datetime, longest_wait: timedelta | None = None
+) -> Job | None:
+    """The job that an engine should take now: by priority, then the longest open.
+
+    One that has waited for `PRECEDENCE` longer goes before one that is a class more urgent, so
+    that a day full of urgent studies does not leave the others for the night. For `longest_wait`
+    see `_is_due`.
+    """
+    first = [
+        job
+        for priority in PRIORITIES
+        for job in _jobs(
+            conn,
+            select(schema.jobs)
+            .where(
+                schema.jobs.c.state == State.QUEUED,
+                schema.jobs.c.priority == priority,
+                _is_due(schema.jobs.c.next_attempt_at, at, longest_wait),
+            )
+            .order_by(schema.jobs.c.opened_at, schema.jobs.c.id)
+            .limit(1),
+        )
+    ]
+    return min(first, key=_turn, default=None)
 
 
 def running(conn: Connection) -> tuple[Job, ...]:
@@ -184,28 +202,42 @@ def due_deliveries(
     at: datetime,
     limit: int = 100,
     last: Collection[str] = (),
+    longest_wait: timedelta | None = None,
 ) -> tuple[Delivery, ...]:
     """What `node`, whose files they are, should send now: by the job's priority, then number.
 
     The kinds of object in `last` come at the end of their job, and are due only if all others of
-    their job are due with them, or have been answered there.
+    their job are due with them, or have been answered there. For `longest_wait` see `_is_due`.
     """
-    wanted = (
-        _deliveries()
-        .join(schema.jobs, schema.jobs.c.id == schema.deliveries.c.job_id)
-        .where(
-            schema.deliveries.c.state == DeliveryState.PENDING,
-            schema.deliveries.c.destination == destination,
-            schema.deliveries.c.next_attempt_at <= at,
-            schema.jobs.c.state == State.DELIVERING,
-            schema.jobs.c.claimed_by == node,
-        )
-        .order_by(schema.jobs.c.priority, schema.jobs.c.id)
-    )
+    pending = _pending(node, destination, at, longest_wait)
+    wanted = pending.where(schema.deliveries.c.accepted_at.is_(None))
     if last:
         is_last = schema.results.c.kind.in_(list(last))
-        wanted = wanted.where(~is_last | ~_waits_for_others(at, last)).order_by(is_last)
+        waits = _waits_for_others(at, last, longest_wait)
+        wanted = wanted.where(~is_last | ~waits).order_by(is_last)
     ordered = wanted.order_by(schema.deliveries.c.id).limit(limit)
+    return tuple(rows.delivery(row) for row in conn.execute(ordered))
+
+
+def unproven(
+    conn: Connection,
+    node: str,
+    destination: str,
+    at: datetime,
+    limit: int = 100,
+    longest_wait: timedelta | None = None,
+) -> tuple[Delivery, ...]:
+    """What the destination has accepted and should be asked for now, in the order of sending."""
+    pending = _pending(node, destination, at, longest_wait)
+    wanted = pending.where(schema.deliveries.c.accepted_at.is_not(None))
+    ordered = wanted.order_by(schema.deliveries.c.id).limit(limit)
+    return tuple(rows.delivery(row) for row in conn.execute(ordered))
+
+
+def deliveries_of_transaction(conn: Connection, transaction_uid: str) -> tuple[Delivery, ...]:
+    """What was asked for under this Transaction UID of a storage commitment."""
+    wanted = _deliveries().where(schema.deliveries.c.transaction_uid == transaction_uid)
+    ordered = wanted.order_by(schema.deliveries.c.id)
     return tuple(rows.delivery(row) for row in conn.execute(ordered))
 
 
@@ -276,7 +308,38 @@ def _deliveries() -> Select[Any]:
     )
 
 
-def _waits_for_others(at: datetime, last: Collection[str]) -> ColumnElement[bool]:
+def _pending(
+    node: str, destination: str, at: datetime, longest_wait: timedelta | None
+) -> Select[Any]:
+    return (
+        _deliveries()
+        .join(schema.jobs, schema.jobs.c.id == schema.deliveries.c.job_id)
+        .where(
+            schema.deliveries.c.state == DeliveryState.PENDING,
+            schema.deliveries.c.destination == destination,
+            _is_due(schema.deliveries.c.next_attempt_at, at, longest_wait),
+            schema.jobs.c.state == State.DELIVERING,
+            schema.jobs.c.claimed_by == node,
+        )
+        .order_by(schema.jobs.c.priority, schema.jobs.c.id)
+    )
+
+
+def _turn(job: Job) -> tuple[datetime, int]:
+    return job.opened_at + job.made_of.priority * PRECEDENCE, job.id
+
+
+def _is_due(
+    column: Column[Any], at: datetime, longest_wait: timedelta | None
+) -> ColumnElement[bool]:
+    """Due at `at`; also what would wait for longer than any wait, as the clock was set back."""
+    is_due: ColumnElement[bool] = column <= at
+    return is_due if longest_wait is None else is_due | (column > at + longest_wait)
+
+
+def _waits_for_others(
+    at: datetime, last: Collection[str], longest_wait: timedelta | None
+) -> ColumnElement[bool]:
     """Whether another object of the job waits at the same destination for a later attempt."""
     other, result = schema.deliveries.alias(), schema.results.alias()
     return exists(
@@ -286,7 +349,8 @@ def _waits_for_others(at: datetime, last: Collection[str]) -> ColumnElement[bool
             other.c.job_id == schema.deliveries.c.job_id,
             other.c.destination == schema.deliveries.c.destination,
             other.c.state == DeliveryState.PENDING,
-            other.c.next_attempt_at > at,
+            other.c.accepted_at.is_(None),
+            ~_is_due(other.c.next_attempt_at, at, longest_wait),
             result.c.is_current,
             result.c.kind.not_in(list(last)),
         )

@@ -52,6 +52,8 @@ class Instance:
     called_ae_title: str
     peer_address: str
     attributes: Mapping[str, Json]
+    removed_at: datetime | None = None
+    """Since when its bytes are gone, by retention; None while they are here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,10 @@ class Delivery:
     acknowledged_at: datetime | None
     pending_since: datetime
     """When it was made, or last requeued: giving up counts from here."""
+    accepted_at: datetime | None = None
+    """When the destination took it; while PENDING, its proof is still due."""
+    transaction_uid: str | None = None
+    """Of the last request for storage commitment."""
 
 
 @dataclass(frozen=True, slots=True)

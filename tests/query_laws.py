@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine
@@ -43,6 +44,51 @@ def test_the_next_job_is_the_most_urgent_then_the_longest_open(engine: Engine) -
     assert order == [early, late, routine]
     with reading(engine) as conn:
         assert queries.next_queued(conn, after(20)) is None
+
+
+def test_a_routine_job_is_not_passed_for_ever_by_urgent_ones(engine: Engine) -> None:
+    hour = 3600.0
+    routine = a_queued_job(engine, "1.2.1", after(0), priority=2)
+    a_queued_job(engine, "1.2.2", after(0.9 * hour), priority=0)
+    a_queued_job(engine, "1.2.3", after(1.1 * hour), priority=0)
+
+    order = []
+    for _ in range(3):
+        with begin(engine) as conn:
+            job = queries.next_queued(conn, after(2 * hour))
+            assert job is not None
+            ledger.claim(conn, NODE, job.id, 0, after(2 * hour), after(3 * hour))
+        order.append(job.id)
+
+    assert order.index(routine) == 1
+
+
+def test_a_clock_that_was_set_back_delays_a_job_by_no_more_than_the_longest_wait(
+    engine: Engine,
+) -> None:
+    wait, hour = timedelta(minutes=10), 3600.0
+    job_id = a_queued_job(engine, at=after(hour))
+
+    with reading(engine) as conn:
+        early = queries.next_queued(conn, after(hour - 599), wait)
+        set_back = queries.next_queued(conn, after(0), wait)
+
+    assert early is None
+    assert set_back is not None
+    assert set_back.id == job_id
+
+
+def test_a_clock_that_was_set_back_delays_a_delivery_by_no_more_than_the_longest_wait(
+    engine: Engine,
+) -> None:
+    a_delivering_job(engine)
+    wait = timedelta(minutes=10)
+
+    with reading(engine) as conn:
+        due = queries.due_deliveries(conn, NODE, "PACS", after(-3600), longest_wait=wait)
+        early = queries.due_deliveries(conn, NODE, "PACS", after(-300), longest_wait=wait)
+
+    assert (len(due), early) == (1, ())
 
 
 def test_an_attempt_is_overdue_after_its_deadline_and_not_at_it(engine: Engine) -> None:

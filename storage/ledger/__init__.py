@@ -15,6 +15,7 @@ from storage.ledger.jobs import (
     store_outcome,
     withhold,
 )
+from storage.ledger.proving import ask, disprove, prove
 from storage.ledger.receiving import Receipt, decide, note, quarantine, receive
 from storage.ledger.waiting import close_transfers, count_study, open_transfer
 
@@ -22,15 +23,18 @@ __all__ = [
     "Opened",
     "Receipt",
     "advance",
+    "ask",
     "claim",
     "close_transfers",
     "count_study",
     "decide",
+    "disprove",
     "ignore_outcome",
     "note",
     "open_job",
     "open_transfer",
     "postpone",
+    "prove",
     "quarantine",
     "receive",
     "record_attempt",

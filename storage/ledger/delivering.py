@@ -15,7 +15,14 @@ from storage.ledger.jobs import advance
 from storage.ledger.outcomes import fresh
 from storage.lifecycle import TRANSITIONS, Event, State
 from storage.records import DeliveryState, Json
-from storage.schema import deliveries, delivery_attempts, jobs, results
+from storage.schema import (
+    deliveries,
+    delivery_attempts,
+    instances,
+    job_instances,
+    jobs,
+    results,
+)
 
 
 def record_attempt(
@@ -28,10 +35,12 @@ def record_attempt(
     status: int | None,
     reason: str,
     next_attempt_at: datetime | None = None,
+    is_proven: bool = True,
 ) -> None:
     """The attempt is a row for good, and the delivery stands where the attempt left it.
 
-    A delivery that is no longer PENDING keeps its state: another node was faster.
+    A delivery that is no longer PENDING keeps its state: another node was faster. One that was
+    acknowledged, but not proven, stays PENDING until the destination answers for it.
 
     Raises:
         UnknownDelivery: there is no such delivery.
@@ -47,6 +56,9 @@ def record_attempt(
         "next_attempt_at": at if next_attempt_at is None else next_attempt_at,
         "acknowledged_at": at if state is DeliveryState.ACKNOWLEDGED else None,
     }
+    waits = state is DeliveryState.ACKNOWLEDGED and not is_proven
+    if waits:
+        stands |= {"acknowledged_at": None, "accepted_at": at, "state": DeliveryState.PENDING}
     conn.execute(update(deliveries).where(pending).values(attempt | stands))
     names = ("destination", "kind", "sop_instance_uid", "sha256")
     told = {name: row._mapping[name] for name in names}
@@ -54,11 +66,15 @@ def record_attempt(
         conn,
         node,
         at,
-        "delivery.retry_due" if state is DeliveryState.PENDING else f"delivery.{state.lower()}",
+        "delivery.accepted" if waits else _kind(state),
         study_instance_uid=row.study_instance_uid,
         job_id=row.job_id,
         details=attempt | told | {"status": None if status is None else f"0x{status:04X}"},
     )
+
+
+def _kind(state: DeliveryState) -> str:
+    return "delivery.retry_due" if state is DeliveryState.PENDING else f"delivery.{state.lower()}"
 
 
 def postpone(
@@ -151,7 +167,7 @@ def resend(conn: Connection, node: str, job_id: int, at: datetime) -> State:
     All of them where the job was DELIVERED, those not acknowledged where it FAILED.
 
     Raises:
-        NotAllowed: the job is not finished, or has no results.
+        NotAllowed: the job is not finished, or has no results, or they were removed.
         UnknownJob: there is no such job.
     """
     audit.lock(conn, node)
@@ -162,6 +178,7 @@ def resend(conn: Connection, node: str, job_id: int, at: datetime) -> State:
     current = select(results.c.id).where(results.c.job_id == job_id, results.c.is_current)
     if conn.execute(current.limit(1)).first() is None:
         raise NotAllowed(f"job {job_id} has no results to send: requeue it")
+    _require_pixels(conn, job_id)
     again = update(deliveries).where(deliveries.c.result_id.in_(current))
     if state is State.FAILED:
         again = again.where(deliveries.c.state != DeliveryState.ACKNOWLEDGED)
@@ -173,12 +190,23 @@ def requeue(conn: Connection, node: str, job_id: int, at: datetime) -> State:
     """A finished job waits for an engine again, with its failures forgotten.
 
     Raises:
-        NotAllowed: the job is not finished.
+        NotAllowed: the job is not finished, or retention has removed an image of it.
         UnknownJob: there is no such job.
     """
     audit.lock(conn, node)
     job = _locked(conn, job_id)
+    _require_pixels(conn, job_id)
     return advance(conn, node, job_id, job.attempt, State(job.state), Event.REQUEUED, at)
+
+
+def _require_pixels(conn: Connection, job_id: int) -> None:
+    removed = (
+        select(job_instances.c.sop_instance_uid)
+        .join(instances, instances.c.sop_instance_uid == job_instances.c.sop_instance_uid)
+        .where(job_instances.c.job_id == job_id, instances.c.removed_at.is_not(None))
+    )
+    if conn.execute(removed.limit(1)).first() is not None:
+        raise NotAllowed(f"the pixels of job {job_id} were removed: send the study again")
 
 
 def _locked(conn: Connection, job_id: int) -> AnyRow:

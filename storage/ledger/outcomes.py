@@ -29,6 +29,8 @@ def fresh(at: datetime) -> dict[str, Any]:
         "pending_since": at,
         "next_attempt_at": at,
         "acknowledged_at": None,
+        "accepted_at": None,
+        "transaction_uid": None,
     }
 
 

@@ -22,6 +22,8 @@ class Receipt(StrEnum):
     NEW = "NEW"
     SAME = "SAME"
     """The same UID with the same bytes: nothing new, and a success to the peer."""
+    RESTORED = "RESTORED"
+    """The same, but retention had removed the bytes: they are here again, and the study waits."""
     CONFLICT = "CONFLICT"
     """The same UID with other bytes: the first one stays, this one belongs in quarantine."""
 
@@ -37,10 +39,8 @@ def receive(conn: Connection, node: str, instance: Instance) -> Receipt:
     row["attributes"] = plain(dict(instance.attributes))
     receipt = Receipt.NEW
     if insert_new(conn, instances, row, instances.c.sop_instance_uid) is None:
-        uid = instances.c.sop_instance_uid == instance.sop_instance_uid
-        known = conn.execute(select(instances.c.sha256).where(uid)).scalar_one()
-        receipt = Receipt.SAME if known == instance.sha256 else Receipt.CONFLICT
-    else:
+        receipt = _again(conn, instance)
+    if receipt in {Receipt.NEW, Receipt.RESTORED}:
         _touch_study(conn, instance)
     audit.append(
         conn,
@@ -59,6 +59,17 @@ def receive(conn: Connection, node: str, instance: Instance) -> Receipt:
         },
     )
     return receipt
+
+
+def _again(conn: Connection, instance: Instance) -> Receipt:
+    uid = instances.c.sop_instance_uid == instance.sop_instance_uid
+    known = conn.execute(select(instances.c.sha256, instances.c.removed_at).where(uid)).one()
+    if known.sha256 != instance.sha256:
+        return Receipt.CONFLICT
+    if known.removed_at is None:
+        return Receipt.SAME
+    conn.execute(update(instances).where(uid).values(removed_at=None))
+    return Receipt.RESTORED
 
 
 def quarantine(

@@ -11,5 +11,6 @@ from tests.ledger_laws import *  # noqa: F403 - the same
 from tests.postgresql import *  # noqa: F403 - its fixtures
 from tests.query_laws import *  # noqa: F403 - the same
 from tests.receiving_laws import *  # noqa: F403 - the same
+from tests.retention_laws import *  # noqa: F403 - the same
 
 pytestmark = pytest.mark.peer
