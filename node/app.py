@@ -19,21 +19,23 @@ from pydicom import config as pydicom_config
 from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.engine import Engine
 
-from node import census, dispatch, outbox, receiver, timers
+from node import census, dispatch, outbox, proving, receiver, retention, timers
 from node.dispatch import Dispatcher
-from node.engine import EngineRoom
+from node.engine import EngineRoom, MakePool, spawned
 from node.errors import NodeError
 from node.outbox import Outbox
 from node.receiver import Door
+from node.retention import Housekeeping
 from node.settings import Settings, digest
 from node.timers import Task
 from node.translate import Folders
-from storage import database, files, ledger
+from storage import database, ledger
 from storage.records import Json
 
 log = structlog.get_logger()
 
 SWEEP_EVERY_S = 3600.0
+MAKE_ROOM_EVERY_S = 10.0
 CENSUS_EVERY_S = 5.0
 
 
@@ -90,15 +92,20 @@ def require_schema(station: Station) -> None:
     database.migrate(station.engine)
 
 
-def serve(station: Station, until: threading.Event) -> None:
+def serve(station: Station, until: threading.Event, make_pool: MakePool = spawned) -> None:
     """The node has run, from the first C-ECHO that it answers until the event is set.
+
+    Args:
+        station: As composed.
+        until: Set to end it.
+        make_pool: The engines: processes of their own, unless a test has another.
 
     Raises:
         PortTakenError: somebody else listens there.
     """
     settings, node = station.settings, station.settings.node.name
     require_schema(station)
-    room = EngineRoom(settings.reconstruction)
+    room = EngineRoom(settings.reconstruction, make_pool)
     world = Dispatcher(
         settings, digest(settings), station.engine, station.folders, room, station.clock
     )
@@ -124,12 +131,12 @@ def serve(station: Station, until: threading.Event) -> None:
             ledger.note(conn, node, station.clock(), "node.stopped")
 
 
-def serve_until_signal(station: Station) -> None:
+def serve_until_signal(station: Station, make_pool: MakePool = spawned) -> None:
     """As `serve`, until SIGTERM or SIGINT."""
     until = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: until.set())
-    serve(station, until)
+    serve(station, until, make_pool)
 
 
 def _listen(station: Station) -> ThreadedAssociationServer:
@@ -157,17 +164,17 @@ def _tasks(station: Station, world: Dispatcher) -> tuple[Task, ...]:
         Outbox(destination, settings, station.engine, station.folders, station.clock)
         for destination in settings.destinations
     ]
+    home = Housekeeping(
+        settings, station.engine, station.folders, station.clock, retention.free_bytes
+    )
     tasks = [
         Task("dispatch", poll_s, partial(dispatch.tick, world)),
         *(Task(f"to {box.destination.name}", poll_s, partial(outbox.empty, box)) for box in boxes),
-        Task("sweep", SWEEP_EVERY_S, partial(_sweep, station)),
+        *(Task(f"proof of {b.destination.name}", poll_s, partial(proving.prove, b)) for b in boxes),
+        Task("sweep", SWEEP_EVERY_S, partial(retention.sweep, home)),
+        Task("room", MAKE_ROOM_EVERY_S, partial(retention.make_room, home)),
     ]
     if settings.completeness.ask is not None:
         take_census = partial(census.take, station.engine, settings, station.clock)
         tasks.append(Task("census", CENSUS_EVERY_S, take_census))
     return tuple(tasks)
-
-
-def _sweep(station: Station) -> None:
-    for root in (station.folders.instances, station.folders.quarantine):
-        files.sweep(root, station.clock())

@@ -27,7 +27,6 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from node.delivery import associate
 from node.kinds import SENT_TRANSFER_SYNTAXES
 from node.sections import Destination
-from pipeline.encode.uids import derived_uid
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
@@ -49,15 +48,27 @@ class Ear:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What a PACS answers for of one transaction."""
+
+    transaction_uid: str
+    committed: frozenset[str]
+    """SOP Instance UIDs."""
+    failed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """What a PACS answers for."""
 
     committed: int
     failed: int
     is_reported: bool = True
-    """False where it took the request and said nothing within `REPORT_WITHIN_S`."""
+    """False where it took the request and said nothing in time."""
     status: int | None = 0x0000
     """Of the request itself; None where it did not answer."""
+    report: Report | None = None
+    """None where none came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +86,50 @@ class _Heard:
 
     transaction_uid: str
     arrived: threading.Event = field(default_factory=threading.Event)
-    committed: int = 0
-    failed: int = 0
+    said: Report | None = None
 
     def report(self, event: Event) -> tuple[int, None]:
         """N-EVENT-REPORT; that of another transaction is answered and not counted."""
-        said = event.event_information
-        if str(said.get("TransactionUID", "")) == self.transaction_uid:
-            self.committed = len(said.get("ReferencedSOPSequence", None) or [])
-            self.failed = len(said.get("FailedSOPSequence", None) or [])
+        said = report_of(event.event_information)
+        if said.transaction_uid == self.transaction_uid:
+            self.said = said
             self.arrived.set()
         return 0x0000, None
 
 
+def report_of(said: Dataset) -> Report:
+    """What stands in an N-EVENT-REPORT. Source: PS3.4 Table J.3-2."""
+    return Report(
+        str(said.get("TransactionUID", "")),
+        _uids(said, "ReferencedSOPSequence"),
+        _uids(said, "FailedSOPSequence"),
+    )
+
+
+def _uids(said: Dataset, keyword: str) -> frozenset[str]:
+    items = said.get(keyword, None) or []
+    return frozenset(str(item.get("ReferencedSOPInstanceUID", "")) for item in items)
+
+
 def commit(
-    sent: Mapping[str, str], study: str, destination: Destination, calling: str, ear: Ear | None
+    sent: Mapping[str, str],
+    transaction_uid: str,
+    destination: Destination,
+    calling: str,
+    ear: Ear | None,
+    within_s: float = REPORT_WITHIN_S,
 ) -> Committed | None:
     """What the destination answers for of `sent`; None where it cannot be asked.
 
     Args:
         sent: SOP classes by SOP Instance UID of what it had accepted.
-        study: Of the objects; each has a transaction of its own.
+        transaction_uid: Of this request, and of no other.
         destination: Who is asked.
         calling: Our AE title.
         ear: Where it may report to; None to hear it over the same association only.
+        within_s: How long its report is waited for.
     """
-    heard = _Heard(derived_uid("storage commitment", study))
+    heard = _Heard(transaction_uid)
     handlers: list[EventHandlerType] = [(evt.EVT_N_EVENT_REPORT, heard.report)]
     contexts = [build_context(StorageCommitmentPushModel)]
     report = build_context(StorageCommitmentPushModel)
@@ -117,13 +146,16 @@ def commit(
                 StorageCommitmentPushModelInstance,
             )
             code = int(status.Status) if "Status" in status else None
-            is_reported = code == 0x0000 and heard.arrived.wait(REPORT_WITHIN_S)
+            is_reported = code == 0x0000 and heard.arrived.wait(within_s)
         except (RuntimeError, ValueError):
             return None
         finally:
             if assoc.is_established:
                 assoc.release()
-    return Committed(heard.committed, heard.failed, is_reported, code)
+    said = heard.said
+    if said is None:
+        return Committed(0, 0, is_reported, code)
+    return Committed(len(said.committed), len(said.failed), is_reported, code, said)
 
 
 def move(

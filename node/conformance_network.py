@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from pydicom.uid import UID
 from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     Verification,
@@ -21,7 +22,7 @@ from node.delivery import verdict
 from node.header import MismatchedHeaderError, UnreadableHeaderError
 from node.inlet import LONGEST_PDU_BYTES
 from node.kinds import SENT_TRANSFER_SYNTAXES, WRITTEN
-from node.sections import Completeness, Destination, Peer, Receiver, Retries
+from node.sections import Completeness, Destination, Peer, Receiver, Retention, Retries
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 
 NAMES: Final = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}
@@ -88,6 +89,7 @@ def overview() -> str:
     for uid in (
         StudyRootQueryRetrieveInformationModelFind,
         StudyRootQueryRetrieveInformationModelGet,
+        StorageCommitmentPushModel,
     ):
         rows.append((name_of(uid), uid, "yes", ""))
     return table(("SOP class", "UID", "User (SCU)", "Provider (SCP)"), rows)
@@ -187,10 +189,11 @@ The status of a C-STORE response is read as follows (PS3.4 B.2.3):
 
 {meanings}
 
-`accepted` closes the delivery of this object, `refused` ends it with a reason, and `try again`
-repeats it, as a lost association or a missing response does, with growing waits. Every answer is a
-row of the audit. A SOP class that the destination does not accept is left out and said so; captures
-are sent whatever kinds a destination is set to take.
+`accepted` closes the delivery of this object, once the destination answers for it (see "Asking"),
+`refused` ends it with a reason, and `try again` repeats it, as a lost association or a missing
+response does, with growing waits. Every answer is a row of the audit. A SOP class that the
+destination does not accept is left out and said so; captures are sent whatever kinds a destination
+is set to take.
 """
 
 
@@ -213,6 +216,17 @@ def asking() -> str:
             "a study waits for images, and `completeness.ask` names a destination",
             "StudyInstanceUID (unique), NumberOfStudyRelatedInstances (returned)",
         ),
+        (
+            "N-ACTION of Storage Commitment Push Model",
+            "objects were accepted, and `proof` is `asked`; the N-EVENT-REPORT is taken over this "
+            "association, or over one to the port of `[receiver]`, where the peer is the provider",
+            "TransactionUID, ReferencedSOPSequence",
+        ),
+        (
+            "C-FIND, study root, levels SERIES and IMAGE",
+            "the same, where storage commitment is not offered, refused, or not reported on",
+            "StudyInstanceUID, SeriesInstanceUID (unique), SOPInstanceUID (returned)",
+        ),
         ("C-ECHO", "`osteon doctor`", ""),
         (
             "C-STORE, C-FIND and C-GET, study root",
@@ -226,8 +240,8 @@ def asking() -> str:
         ),
         (
             "N-ACTION of Storage Commitment Push Model",
-            "the same; the N-EVENT-REPORT is taken over this association, or at the port of "
-            "`[receiver]` unless the node runs",
+            "with the test set; the N-EVENT-REPORT is taken over this association, or at the port "
+            "of `[receiver]` unless the node runs",
             "TransactionUID, ReferencedSOPSequence",
         ),
         (
@@ -253,6 +267,7 @@ def settings() -> str:
         ("[[destinations]]", Destination),
         ("[completeness]", Completeness),
         ("[retries]", Retries),
+        ("[retention]", Retention),
     )
     rows = [
         (name, key, _default(field), field.description or "")

@@ -30,6 +30,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from node.checkpoint import keep_answers
 from node.kinds import SENT_TRANSFER_SYNTAXES, words
 from node.settings import Destination
+from storage.crashpoints import Point, reached
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
@@ -200,6 +201,7 @@ def _answers(
             if answer.verdict is Verdict.TRY_AGAIN:
                 open_groups.add(parcel.group)
             yield answer
+            reached(Point.BETWEEN_OBJECTS)
     finally:
         if assoc.is_established:
             assoc.release()

@@ -17,11 +17,12 @@ from node import notices, translate
 from node.engine import Claim, EngineRoom, Finished, Lost
 from node.intake import Pauses, take_in
 from node.kinds import sufficient, taken
-from node.retries import next_attempt
+from node.retries import longest_wait, next_attempt
 from node.settings import Settings
 from node.translate import Folders
 from pipeline.types import Reconstructed, Refused, Withheld
 from storage import database, ledger, queries
+from storage.crashpoints import Point, reached
 from storage.errors import StaleAttempt
 from storage.lifecycle import Event, State
 from storage.records import DeliveryState, Job, NewJob
@@ -51,7 +52,9 @@ class Dispatcher:
 def tick(world: Dispatcher) -> None:
     """Everything that could be done now is done or under way."""
     for finished in world.room.collect():
+        reached(Point.OUTCOME_MADE)
         _conclude(world, finished)
+        reached(Point.OUTCOME_STORED)
     take_in(world.engine, world.settings, world.configuration, world.clock(), world.pauses)
     _end_overdue(world)
     while world.room.free > 0 and _start_next(world):
@@ -93,13 +96,14 @@ def _start_next(world: Dispatcher) -> bool:
     now = world.clock()
     deadline = now + timedelta(seconds=world.settings.reconstruction.deadline_s)
     with database.begin(world.engine) as conn:
-        job = queries.next_queued(conn, now)
+        job = queries.next_queued(conn, now, longest_wait(world.settings.retries))
         if job is None:
             return False
         attempt = ledger.claim(conn, world.node, job.id, job.attempt, now, deadline)
         instances = queries.job_instances(conn, job.id)
     if attempt is None:
         return True
+    reached(Point.JOB_CLAIMED)
     folder = translate.attempt_folder(world.folders, job.id, attempt)
     folder.mkdir(parents=True, exist_ok=True)
     request = translate.request(job, instances, world.folders, folder, world.node)

@@ -19,6 +19,8 @@ from node.settings import Reconstruction
 from node.worker import prepare, ready, work
 from pipeline.types import Outcome, Request
 
+MakePool = Callable[[Reconstruction], Executor]
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -61,7 +63,7 @@ class EngineRoom:
     """A pool and its running claims; used from one thread."""
 
     settings: Reconstruction
-    make_pool: Callable[[Reconstruction], Executor] = spawned
+    make_pool: MakePool = spawned
     running: dict[Claim, Future[Outcome]] = field(default_factory=dict)
     pool: Executor | None = None
 

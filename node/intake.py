@@ -15,6 +15,7 @@ from node.settings import Settings
 from node.study import ReceivedStudy, received_study
 from node.translate import new_job
 from storage import database, ledger, queries
+from storage.crashpoints import Point, reached
 from storage.records import Study, StudyState
 
 log = structlog.get_logger()
@@ -69,6 +70,7 @@ def take_in(
             continue
         with database.begin(engine) as conn:
             _write_down(conn, settings, configuration, study, routed, found.evidence, now)
+        reached(Point.JOB_QUEUED)
 
 
 def _glance(conn: Connection, row: Study) -> Glance:
@@ -104,9 +106,10 @@ def _without(study: ReceivedStudy, own: frozenset[str]) -> ReceivedStudy:
 
 def _received(conn: Connection, row: Study) -> ReceivedStudy:
     decided = queries.decisions(conn, row.study_instance_uid)
+    received = queries.instances(conn, row.study_instance_uid)
     return received_study(
         row,
-        queries.instances(conn, row.study_instance_uid),
+        tuple(instance for instance in received if instance.removed_at is None),
         open_associations=queries.open_transfers(conn, row.study_instance_uid),
         pacs_count=row.pacs_count,
         decided_at=decided[-1].at if decided else None,

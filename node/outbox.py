@@ -19,10 +19,12 @@ from sqlalchemy.engine import Connection, Engine
 
 from node.delivery import Answer, Parcel, Unreachable, Verdict, send
 from node.kinds import LAST, rank, sufficient
-from node.retries import next_attempt
+from node.retries import longest_wait, next_attempt
 from node.settings import Destination, Settings
 from node.translate import Folders
 from storage import database, ledger, queries
+from storage.crashpoints import Point, reached
+from storage.lifecycle import State
 from storage.records import Delivery, DeliveryState
 
 log = structlog.get_logger()
@@ -47,7 +49,13 @@ def empty(outbox: Outbox) -> int:
     node = outbox.settings.node.name
     with database.reading(outbox.engine) as conn:
         due = queries.due_deliveries(
-            conn, node, outbox.destination.name, outbox.clock(), OBJECTS_AT_ONCE, last=LAST
+            conn,
+            node,
+            outbox.destination.name,
+            outbox.clock(),
+            OBJECTS_AT_ONCE,
+            last=LAST,
+            longest_wait=longest_wait(outbox.settings.retries),
         )
     if not due:
         return 0
@@ -55,11 +63,20 @@ def empty(outbox: Outbox) -> int:
     _write_down(damaged, due, outbox)
     if intact:
         _send(intact, due, outbox)
-    suffices = sufficient(outbox.settings.destinations)
-    with database.begin(outbox.engine) as conn:
-        for job_id, attempt in sorted({(each.job_id, each.result.attempt) for each in due}):
-            ledger.settle(conn, node, job_id, attempt, outbox.clock(), suffices=suffices)
+    settle(due, outbox.engine, outbox.settings, outbox.clock())
     return len(due)
+
+
+def settle(due: Iterable[Delivery], engine: Engine, settings: Settings, at: datetime) -> None:
+    """The jobs of these deliveries are closed, where nothing more is to be sent or proven."""
+    node, suffices = settings.node.name, sufficient(settings.destinations)
+    with database.begin(engine) as conn:
+        states = {
+            ledger.settle(conn, node, job_id, attempt, at, suffices=suffices)
+            for job_id, attempt in sorted({(each.job_id, each.result.attempt) for each in due})
+        }
+    if State.DELIVERED in states:
+        reached(Point.JOB_SETTLED)
 
 
 def _send(parcels: Sequence[Parcel], due: Sequence[Delivery], outbox: Outbox) -> None:
@@ -67,10 +84,12 @@ def _send(parcels: Sequence[Parcel], due: Sequence[Delivery], outbox: Outbox) ->
     answers = send(parcels, outbox.destination, calling)
     if isinstance(answers, Unreachable):
         log.warning("destination_unreachable", to=outbox.destination.name, reason=answers.reason)
-        _postpone(due, answers, outbox)
+        postpone(due, answers, outbox)
         return
     while some := list(islice(answers, ANSWERS_A_COMMIT)):
+        reached(Point.BEFORE_ANSWERS)
         _write_down(some, due, outbox)
+        reached(Point.AFTER_ANSWERS)
 
 
 def _checked(
@@ -123,9 +142,9 @@ def _record(
     elif answer.verdict is Verdict.LEFT_OUT:
         state = DeliveryState.LEFT_OUT
     elif answer.verdict is Verdict.TRY_AGAIN:
-        later = _later(delivery, outbox, at)
-        state = DeliveryState.REFUSED if later is None else DeliveryState.PENDING
-        next_at = later or at
+        again_at = later(delivery, outbox.settings, at)
+        state = DeliveryState.REFUSED if again_at is None else DeliveryState.PENDING
+        next_at = again_at or at
     ledger.record_attempt(
         conn,
         outbox.settings.node.name,
@@ -135,15 +154,16 @@ def _record(
         status=answer.status,
         reason=reason,
         next_attempt_at=next_at,
+        is_proven=outbox.destination.proof == "status",
     )
 
 
-def _postpone(due: Sequence[Delivery], why: Unreachable, outbox: Outbox) -> None:
+def postpone(due: Sequence[Delivery], why: Unreachable, outbox: Outbox) -> None:
     """Nothing was sent: everything of this destination waits, each job with one line of audit."""
     at = outbox.clock()
     for job_id in sorted({delivery.job_id for delivery in due}):
         of_job = [delivery for delivery in due if delivery.job_id == job_id]
-        later = _later(min(of_job, key=lambda delivery: delivery.tries), outbox, at)
+        fewest = min(of_job, key=lambda delivery: delivery.tries)
         with database.begin(outbox.engine) as conn:
             ledger.postpone(
                 conn,
@@ -151,15 +171,16 @@ def _postpone(due: Sequence[Delivery], why: Unreachable, outbox: Outbox) -> None
                 at,
                 [delivery.id for delivery in of_job],
                 reason=why.reason,
-                next_attempt_at=later,
+                next_attempt_at=later(fewest, outbox.settings, at),
             )
 
 
-def _later(delivery: Delivery, outbox: Outbox, at: datetime) -> datetime | None:
+def later(delivery: Delivery, settings: Settings, at: datetime) -> datetime | None:
+    """When the delivery is tried again after one more that failed at `at`; None to give up."""
     return next_attempt(
         delivery.tries + 1,
         at,
         first_try_at=delivery.pending_since,
-        policy=outbox.settings.retries,
-        key=f"{outbox.destination.name} {delivery.job_id}",
+        policy=settings.retries,
+        key=f"{delivery.destination} {delivery.job_id}",
     )

@@ -36,6 +36,7 @@ from node.delivery import (
 )
 from node.kinds import SENT_TRANSFER_SYNTAXES, SHOWN, WRITTEN, rank
 from node.settings import Destination
+from pipeline.encode.uids import derived_uid
 from pipeline.types import ObjectKind, ResultObject
 
 SERVICES: Final[Mapping[str, str]] = {
@@ -185,7 +186,8 @@ def rehearse(
     class_of = {one.sop_instance_uid: one.sop_class_uid for one in ordered}
     sent = {uid: class_of[uid] for uid in accepted}
     if accepted and "storage commitment" in probed.services:
-        committed = commit(sent, study, destination, calling_ae_title, ear)
+        transaction = derived_uid("storage commitment", study)
+        committed = commit(sent, transaction, destination, calling_ae_title, ear)
     if accepted and ear is not None and "C-MOVE" in probed.services:
         moved = move(study, sent, destination, calling_ae_title, ear)
     return Rehearsal(

@@ -20,10 +20,15 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StorageCommitmentPushModel,
+    Verification,
+)
 from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.engine import Engine
 
+from node.arriving import P_DATA_TF
+from node.committing import report_of
 from node.gatekeeper import Gatekeeper, titles
 from node.header import (
     Header,
@@ -32,11 +37,14 @@ from node.header import (
     read_header,
     require_match,
 )
+from node.proving import heard
+from node.retention import MEBIBYTE, free_bytes
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from node.wire import arrived, serve, unfinished
 from storage import database, files, ledger, queries
-from storage.errors import StorageError
+from storage.crashpoints import Point, reached
+from storage.errors import StorageError, StorageFull, StoreUnavailable
 from storage.records import Instance
 
 if TYPE_CHECKING:
@@ -61,6 +69,7 @@ class Door:
     quarantine: Path
     """Root of what was refused."""
     clock: Callable[[], datetime]
+    free_bytes: Callable[[Path], int] = free_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +110,32 @@ def listen(door: Door) -> ThreadedAssociationServer:
     ae.add_supported_context(Verification)
     for sop_class in RECEIVED_SOP_CLASSES:
         ae.add_supported_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
+    # A PACS that we asked for storage commitment reports as its provider, which makes us the user.
+    ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
     keeper = Gatekeeper(door.settings, door.engine, door.clock)
     handlers: list[EventHandlerType] = [
         (evt.EVT_REQUESTED, keeper.on_requested),
         (evt.EVT_C_STORE, _on_store, [door]),
+        (evt.EVT_N_EVENT_REPORT, _on_report, [door]),
+        (evt.EVT_DATA_SENT, _on_sent),
         (evt.EVT_CONN_CLOSE, _on_closed, [door]),
     ]
     return serve(ae, (own.host, own.port), handlers, keeper.may_knock)
+
+
+def _on_report(event: Event, door: Door) -> tuple[int, None]:
+    """The status of one N-EVENT-REPORT: a destination says what it answers for; PS3.4 J.3.3."""
+    try:
+        heard(door.engine, door.settings, report_of(event.event_information), door.clock())
+    except Exception:
+        log.exception("report_not_heard")
+        return PROCESSING_FAILURE, None
+    return SUCCESS, None
+
+
+def _on_sent(event: Event) -> None:
+    if event.data[0] == P_DATA_TF:
+        reached(Point.AFTER_STATUS)
 
 
 def _on_closed(event: Event, door: Door) -> None:
@@ -123,6 +151,7 @@ def _on_store(event: Event, door: Door) -> int | Dataset:
     bound = log.bind(sop_instance_uid=arrival.sop_instance_uid, ae=arrival.calling_ae_title)
     try:
         digest = arrived(event.assoc, arrival.path)
+        _require_room(door)
         return _keep(arrival, digest, door, _association(event))
     except StorageError as fault:
         bound.error("instance_not_kept", reason=str(fault))
@@ -165,12 +194,23 @@ def _keep(
     node = door.settings.node.name
     with database.begin(door.engine) as conn:
         receipt = ledger.receive(conn, node, _instance(arrival, header, written))
+        if receipt is ledger.Receipt.RESTORED and not (door.instances / written.path).exists():
+            raise StoreUnavailable("its bytes were removed at the same moment: send it again")
         if receipt is not ledger.Receipt.CONFLICT:
             ledger.open_transfer(conn, node, association, header.study_instance_uid, arrival.at)
+        reached(Point.BEFORE_ROW)
+    reached(Point.AFTER_ROW)
     if receipt is ledger.Receipt.CONFLICT and not _is_same_data_set(header, written, door):
         path = door.instances / written.path
         return _refuse(arrival, door, path, OTHER_CONTENT, "the SOPInstanceUID is already taken")
     return SUCCESS
+
+
+def _require_room(door: Door) -> None:
+    """Room is refused while there still is some: for what others are sending, and for the rows."""
+    reserve_mib = door.settings.retention.refuse_below_mib
+    if door.free_bytes(door.instances) < reserve_mib * MEBIBYTE:
+        raise StorageFull(f"less than {reserve_mib} MiB are free: nothing more is received")
 
 
 def _refuse(arrival: Arrival, door: Door, path: Path, status: int, reason: str) -> Dataset:
@@ -195,7 +235,9 @@ def _is_same_data_set(header: Header, written: files.Written, door: Door) -> boo
     """True if the first file of this UID differs in nothing but its file meta information."""
     with database.reading(door.engine) as conn:
         first = queries.instance_by_uid(conn, header.sop_instance_uid)
-    if first is None or first.transfer_syntax_uid != header.transfer_syntax_uid:
+    if first is None or first.removed_at is not None:
+        return False
+    if first.transfer_syntax_uid != header.transfer_syntax_uid:
         return False
     return data_set_digest(door.instances / first.path) == data_set_digest(
         door.instances / written.path

@@ -36,6 +36,11 @@ def next_attempt(
     return min(now + wait, max(give_up_at, now + timedelta(seconds=policy.first_s)))
 
 
+def longest_wait(policy: Retries) -> timedelta:
+    """No `next_attempt` lies further ahead, unless the clock was set back since."""
+    return timedelta(seconds=policy.longest_s * (1 + SPREAD))
+
+
 def _wait_s(tries: int, policy: Retries) -> float:
     # 64 doublings exceed any `longest_s`; the bound keeps the power from overflowing.
     return min(policy.first_s * policy.factor ** min(max(tries - 1, 0), 64), policy.longest_s)

@@ -112,6 +112,13 @@ class Destination(Table):
     calling_ae_title: AeTitle | None = Field(
         None, description="AE title with which this node calls. Unset: the receiver's."
     )
+    proof: Literal["asked", "status"] = Field(
+        "asked",
+        description=(
+            "When a result counts as delivered. asked: once storage commitment, else C-FIND, says "
+            "that it is kept, where one is offered; status: once C-STORE says so."
+        ),
+    )
     kinds: Kinds = Field(
         tuple(ObjectKind),
         description=(
@@ -179,6 +186,41 @@ class Retries(Table):
     def _first_is_not_above_longest(self) -> Self:
         if self.first_s > self.longest_s:
             raise ValueError("first_s must not be greater than longest_s")
+        return self
+
+
+class Retention(Table):
+    """How long pixels stay. Rows and the audit stay for ever, and so does what is undelivered."""
+
+    keep_days: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, le=36_500)] | None = (
+        Field(
+            None,
+            description=(
+                "Days from the last image or job of a finished study until its pixels and results "
+                "are removed. Unset: never by age, because only the hospital knows how long."
+            ),
+        )
+    )
+    make_room_below_mib: Count | None = Field(
+        None,
+        description=(
+            "MiB. Where less is free, the oldest finished studies go until it is. Unset: none goes "
+            "for want of room."
+        ),
+    )
+    refuse_below_mib: Annotated[int, Strict(), Field(ge=1)] = Field(
+        256,
+        description=(
+            "MiB. Where less is free, images are refused with 0xA700 until there is room: enough "
+            "for what is arriving at the moment, and for the rows."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _room_is_made_before_images_are_refused(self) -> Self:
+        room = self.make_room_below_mib
+        if room is not None and room <= self.refuse_below_mib:
+            raise ValueError("make_room_below_mib must be greater than refuse_below_mib")
         return self
 
 

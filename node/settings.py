@@ -31,6 +31,7 @@ from node.sections import (
     Peer,
     Receiver,
     Reconstruction,
+    Retention,
     Retries,
 )
 
@@ -44,6 +45,7 @@ __all__ = [
     "Peer",
     "Receiver",
     "Reconstruction",
+    "Retention",
     "Retries",
     "Rule",
     "Settings",
@@ -68,6 +70,9 @@ class Settings(Table):
         default_factory=Reconstruction, description="Workers and deadlines."
     )
     retries: Retries = Field(default_factory=Retries, description="Back-off of deliveries.")
+    retention: Retention = Field(
+        default_factory=Retention, description="How long pixels stay, and how much room is kept."
+    )
     notices: Notices = Field(
         default_factory=Notices, description="Who is told of studies that no rule takes."
     )

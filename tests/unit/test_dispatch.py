@@ -217,7 +217,7 @@ def test_what_an_outlived_attempt_brings_back_is_recorded_and_ignored(scene: Sce
             State.RECONSTRUCTING,
             dispatch.Event.RETRY_DUE,
             scene.now,
-            next_attempt_at=scene.now + timedelta(hours=1),
+            next_attempt_at=scene.now + timedelta(minutes=10),
         )
 
     future.set_result(made_objects(request))

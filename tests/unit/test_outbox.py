@@ -82,7 +82,12 @@ def scene(engine: Engine, tmp_path: Path) -> Scene:
     objects = [written(folders.results, view) for view in ("AP", "LL")]
     job_id = a_delivering_job(engine, *objects, destinations=("pacs",))
     destination = Destination(
-        name="pacs", ae_title="PACS", host="127.0.0.1", port=free_port(), connect_timeout_s=2
+        name="pacs",
+        ae_title="PACS",
+        host="127.0.0.1",
+        port=free_port(),
+        connect_timeout_s=2,
+        proof="status",
     )
     settings = Settings(
         node={"name": NODE},
