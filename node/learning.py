@@ -1,7 +1,7 @@
-"""`osteon train` and `osteon evaluate`: networks from a run file, on this machine.
+"""`osteon train`, `evaluate` and `compare`: networks from a run file, on this machine.
 
-A node never trains; the command is here because there is one command. What it needs beyond the
-node, matplotlib for the curves, comes with the extra `train`.
+A node never trains; the commands are here because there is one command. What they need beyond the
+node, matplotlib for the curves and MONAI for the comparison, comes with the extra `train`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,25 @@ def evaluate(out: Console, run: Path) -> None:
     """
     try:
         table = evaluating.evaluate(run, lambda line: out.print(line, markup=False))
+    except (RunFault, OSError) as fault:
+        raise LearningError(str(fault)) from None
+    out.print(f"Table: {table}", markup=False)
+
+
+def compare(out: Console, run: Path, *, views: int, minutes: float | None) -> None:
+    """Judge the network of a run beside others; `minutes` as `pipeline.training.peers` says.
+
+    Raises:
+        LearningError: MONAI is not installed, or the run cannot be compared.
+    """
+    if not (find_spec("monai") and find_spec("einops")):
+        raise LearningError("The peers need the extra `train`, as in pip install .[train]")
+    # MONAI takes seconds to import, and no other command needs it
+    peers = import_module("pipeline.training.peers")
+    try:
+        table = peers.compare(
+            run, views=views, minutes=minutes, say=lambda line: out.print(line, markup=False)
+        )
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)

@@ -98,7 +98,33 @@ def evaluate(run: RunArgument) -> None:
         end(str(fault), SETTINGS_WRONG)
 
 
+def compare(
+    run: RunArgument,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Train every engine, lifting too, from scratch for so long; by default lifting is"
+            " the run's own network, and the others are trained for as long as it was.",
+        ),
+    ] = None,
+    views: Annotated[int, typer.Option(min=1, max=2, help="Frontal, or frontal and lateral.")] = 2,
+) -> None:
+    """Judge a network beside published ones, the visual hull and a shape model.
+
+    All learn from the scenes of the run, and are judged on the people that it left out. Prints
+    the table with paired differences, and writes it into the run's folder as Markdown and as
+    JSON. Stop it when you like: the next call goes on with what is not yet trained.
+    """
+    from node import learning
+
+    try:
+        learning.compare(out, run, views=views, minutes=minutes)
+    except learning.LearningError as fault:
+        end(str(fault), SETTINGS_WRONG)
+
+
 def add_to(app: typer.Typer) -> None:
     """The commands are there."""
-    for command in (predict, train, evaluate):
+    for command in (predict, train, evaluate, compare):
         app.command()(command)

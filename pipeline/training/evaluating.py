@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from pipeline.training.archive import Archive, Case
 from pipeline.training.command import Say, archive_of, trained
 from pipeline.training.judging import as_json, as_markdown, judged, network, summarised
-from pipeline.training.settings import RunFault, read
+from pipeline.training.settings import RunFault, RunSettings, read
 
 
 def evaluate(path: Path, say: Say = print) -> Path:
@@ -20,14 +21,13 @@ def evaluate(path: Path, say: Say = print) -> Path:
     """
     settings = read(path)
     archive = archive_of(settings)
-    if settings.fold is None:
-        raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
+    cases = left_out(archive, settings)
     net, step = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
     found = judged(
         network(net, size=archive.region.voxels),
         archive,
-        archive.judged_in(settings.fold),
+        cases,
         image_size=settings.network.image_size,
         seed=settings.evaluation.seed,
         repeats=settings.evaluation.repeats,
@@ -42,3 +42,14 @@ def evaluate(path: Path, say: Say = print) -> Path:
     (settings.folder / "results.json").write_text(json.dumps(as_json(found, summaries), indent=1))
     say(table)
     return settings.folder / "results.md"
+
+
+def left_out(archive: Archive, settings: RunSettings) -> tuple[Case, ...]:
+    """The cases of the people that the run did not learn from.
+
+    Raises:
+        RunFault: it learned from all.
+    """
+    if settings.fold is None:
+        raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
+    return archive.judged_in(settings.fold)

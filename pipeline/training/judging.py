@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -29,8 +30,10 @@ from pipeline.types import Mesh, ViewName
 
 MARGIN_MM = 6.0
 """A surface this near to a face of the cube is cut off, and not judged."""
-Reconstruct = Callable[[Seen], Tensor]
-"""From views to (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as the archive."""
+Reconstruct = Callable[[Seen, Tensor], Tensor]
+"""From one sample of views to (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as
+the archive. The second argument, for those that start from outlines, is the true shadow of each
+bone in each view, (V, T, H / 2, W / 2) bool: a network must not look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,15 @@ class Judgement:
     dice: float
     assd_mm: float
     hd95_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean over people, and where 95 % of the means of as many people drawn anew lie."""
+
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,30 +123,34 @@ def judged(
     return found
 
 
-def summarised(judgements: Sequence[Judgement], *, seed: int = 7) -> list[Summary]:
+def interval(values: Sequence[float], *, seed: int = 7) -> Interval:
+    """The mean of one value a person, and its 95 % bootstrap interval over people."""
+    of = np.asarray(values, np.float64)
+    draws = np.random.default_rng(seed).integers(len(of), size=(2000, len(of)))
+    low, high = np.percentile(of[draws].mean(axis=1), (2.5, 97.5))
+    return Interval(float(of.mean()), float(low), float(high))
+
+
+def summarised(judgements: Sequence[Judgement]) -> list[Summary]:
     """Means over people, of the means of each person, with 95 % bootstrap intervals."""
-    rng = np.random.default_rng(seed)
     made = []
     for condition, bone in dict.fromkeys((j.condition, j.bone) for j in judgements):
         here = [j for j in judgements if (j.condition, j.bone) == (condition, bone)]
         people = sorted({j.person for j in here})
-        overlap = np.array([np.mean([j.dice for j in here if j.person == p]) for p in people])
-        apart = np.array([np.mean([j.assd_mm for j in here if j.person == p]) for p in people])
-        draws = rng.integers(len(people), size=(2000, len(people)))
-        dice_low, dice_high = np.percentile(overlap[draws].mean(axis=1), (2.5, 97.5))
-        assd_low, assd_high = np.percentile(apart[draws].mean(axis=1), (2.5, 97.5))
+        overlap = interval([fmean(j.dice for j in here if j.person == p) for p in people])
+        apart = interval([fmean(j.assd_mm for j in here if j.person == p) for p in people])
         made.append(
             Summary(
                 condition,
                 bone,
                 len(people),
-                float(overlap.mean()),
-                float(dice_low),
-                float(dice_high),
+                overlap.mean,
+                overlap.low,
+                overlap.high,
                 min(j.dice for j in here),
-                float(apart.mean()),
-                float(assd_low),
-                float(assd_high),
+                apart.mean,
+                apart.low,
+                apart.high,
                 max(j.assd_mm for j in here),
             )
         )
@@ -169,7 +185,7 @@ def network(net: Lifting, *, size: int) -> Reconstruct:
     """The network as an engine to be judged: `size` is the archive's."""
 
     @torch.no_grad()
-    def reconstruct(seen: Seen) -> Tensor:
+    def reconstruct(seen: Seen, _: Tensor) -> Tensor:
         features = net.features(seen)
         along = ((torch.arange(size) + 0.5) / size - 0.5) * net.shape.cube_mm
         z, y, x = torch.meshgrid(along, along, along, indexing="ij")
@@ -206,7 +222,8 @@ def _one(
         is_wrong=condition.is_told_wrongly,
         generator=generator,
     )
-    distances = reconstruct(given).numpy()
+    shadows = simulated.shadows[list(condition.views)]
+    distances = reconstruct(given, shadows).numpy()
     truth = scene.near.numpy()
     found = []
     for channel, bone in enumerate(archive.region.targets):

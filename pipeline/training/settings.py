@@ -45,6 +45,25 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Peers:
+    """What the network is compared with, and how large it is."""
+
+    engines: tuple[str, ...] = ("attention-unet", "swin-unetr", "shape-model", "visual-hull")
+    grid: int = 64
+    """Voxels along each edge of the cube that radiographs are repeated in; a multiple of 32."""
+    attention: tuple[int, ...] = (16, 32, 64, 128, 256)
+    """Channels of the AttentionUnet, from the whole grid downwards, halved each time."""
+    swin: int = 24
+    """Features of the SwinUNETR; a multiple of 12."""
+    learning_rate: float = 1e-3
+    """Of AdamW."""
+    modes: int = 12
+    """Of the shape model of each bone."""
+    rounds: int = 150
+    """Steps in which the shape model is fitted to the shadows."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSettings:
     """A run."""
 
@@ -60,6 +79,7 @@ class RunSettings:
     network: Network = field(default_factory=Network)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    peers: Peers = field(default_factory=Peers)
 
 
 def read(path: Path) -> RunSettings:
