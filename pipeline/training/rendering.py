@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from pipeline.beam import beam
 from pipeline.projection import binned, grid
 from pipeline.simulate import line_integrals, project
+from pipeline.tissue import bone_density, filled
 from pipeline.training.posing import Scene
 from pipeline.types import View
 
@@ -69,7 +70,7 @@ def bone_shadows(scene: Scene, views: list[View]) -> Tensor:
     """(V, T, H / 2, W / 2) bool: the ray of a pixel passes a target bone within the cube."""
     targets = scene.near[:-1]
     voxel = scene.near_cube_mm / targets.shape[-1]
-    inside = (0.5 - targets / voxel).clamp(0, 1)
+    inside = filled(targets, voxel)
     beams = beam([binned(view, 2) for view in views], inside.device)
     affine = _affine(scene.near_cube_mm, targets.shape[-1])
     return line_integrals(inside, affine, beams) > SHADOW_MM
@@ -105,9 +106,14 @@ def _density(distance: Tensor, tissue: Tissue, cube_mm: float) -> Tensor:
         mode="trilinear",
         align_corners=True,
     )[0, 0]
-    inside = (0.5 - distance / voxel).clamp(0, 1)
-    core = (0.5 - (distance + tissue.cortex_mm * factor) / voxel).clamp(0, 1)
-    return inside - core * (1 - tissue.spongy)
+    # no marrow cavity, as in every pool that weights were trained on
+    return bone_density(
+        distance,
+        tissue.cortex_mm * factor,
+        spongy=tissue.spongy,
+        marrow=tissue.spongy,
+        edge_mm=voxel,
+    )
 
 
 def _affine(cube_mm: float, size: int) -> Tensor:
