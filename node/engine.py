@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
 
+from node.limits import limits, machine_bytes
 from node.settings import Reconstruction
 from node.worker import prepare, ready, work
 from pipeline.types import Outcome, Request
@@ -54,7 +55,7 @@ def spawned(settings: Reconstruction, *, is_rehearsed: bool = True) -> Executor:
         max_workers=settings.workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=partial(prepare, is_rehearsed=is_rehearsed),
-        initargs=(settings.threads,),
+        initargs=(settings.threads, limits(settings, machine_bytes())),
     )
 
 
@@ -136,5 +137,7 @@ def _outcome(future: Future[Outcome]) -> Outcome | Lost:
         return future.result()
     except BrokenProcessPool:
         return Lost("the process of the engine died; was it out of memory?")
+    except MemoryError:
+        return Lost("it needs more memory than a worker may use (maximum_memory_mib)")
     except Exception as fault:  # noqa: BLE001 - the process boundary: whatever it was, it is a row
         return Lost(f"the engine failed: {type(fault).__name__}: {fault}")

@@ -165,6 +165,13 @@ class Reconstruction(Table):
     attempts: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(
         3, description="Attempts until a job is FAILED. A third failure is no accident."
     )
+    maximum_memory_mib: Count | None = Field(
+        None,
+        description=(
+            "MiB that one worker may use: what needs more fails alone. Unset: three quarters of "
+            "the machine's, shared by the workers."
+        ),
+    )
     poll_s: Annotated[float, Strict(), Field(ge=0.05, le=60)] = Field(
         0.25, description="s between two looks for work: a job opens well within 2 s."
     )

@@ -13,16 +13,20 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from node.limits import Limits, impose
 from pipeline.types import ObjectKind, Outcome, Request
 
 
-def prepare(threads: int, *, is_rehearsed: bool = True) -> None:
+def prepare(threads: int, limits: Limits | None = None, *, is_rehearsed: bool = True) -> None:
     """The process is warm: it has imported what a job needs, and it ends when the node ends.
 
-    With `is_rehearsed` it has also made one result set of a phantom: the first one of a process
-    takes twice as long as those that follow.
+    It has no more than `limits` of the machine, where they are given. With `is_rehearsed` it has
+    also made one result set of a phantom: the first one of a process takes twice as long as those
+    that follow.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if limits is not None:
+        impose(limits)
     # pydicom repeats malformed values, which may be a name, in warnings and log lines.
     warnings.simplefilter("ignore")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)

@@ -31,6 +31,8 @@ MAXIMUM_FRAMES = 100_000
 MAXIMUM_INFLATED_BYTES = 512 * 1024 * 1024
 GREY_TOLERANCE = 4
 """How far the channels of a grey image in colour may differ after lossy compression, of 255."""
+RUST_PANIC = "PanicException"
+"""What a decoder in Rust, as that of RLE, raises past `Exception`; it cannot be imported."""
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420")
@@ -49,7 +51,7 @@ def read_dataset_of(path: Path) -> Dataset:
             if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
                 return _inflated(path)
             return dcmread(path)
-    except UnreadablePixels:
+    except (UnreadablePixels, MemoryError):  # what is short of memory is not the image's fault
         raise
     except Exception as fault:
         raise UnreadablePixels("The file is not a DICOM file, or it is cut off") from fault
@@ -68,9 +70,11 @@ def stored_values(ds: Dataset, frame_number: int = 1) -> Stored:
             warnings.simplefilter("ignore")  # judged by what comes out
             _check_end(ds, frame_number)
             decoded = pixel_array(ds, index=frame_number - 1, correct_unused_bits=False)
-    except UnreadablePixels:
+    except (UnreadablePixels, MemoryError):
         raise
-    except Exception as fault:
+    except BaseException as fault:
+        if not isinstance(fault, Exception) and type(fault).__name__ != RUST_PANIC:
+            raise
         raise UnreadablePixels(
             f"The pixel stream of the image is broken: no decoder can read it ({_syntax(ds)})"
         ) from fault
