@@ -4,7 +4,7 @@ Drawn anew each time a scene is used: a tube, soft tissue, metal, scatter, blur,
 collimation, a lead letter and the console's display. The physics is that of `acquisition` and
 `presentation`; nothing here knows which renderer made the thickness. `Exposure` says how much of
 each there is, and `CLEAN` has none of it. Each image is an exposure of its own: what is drawn for
-one view is not seen in another, so nothing but bone can be learned across views.
+one view, metal too, is not seen in another; only the bones are the same.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Exposure:
     """Largest share that each border may lose."""
     markers: float = 0.3
     """How often a lead letter lies on the detector."""
-    implants: float = 0.05
-    """How often there is metal in the patient."""
+    implants: float = 0.0
+    """How often there is metal in the patient; people are judged without."""
     voltage: float = 25.0
     """Largest deviation from `KVP`, kV."""
     sharpening: float = 0.4
