@@ -49,6 +49,7 @@ class Node:
         destinations: Sequence[Mapping[str, object]] = (),
         rules: Sequence[Mapping[str, object]] = (HIP_RULE,),
         peers: Collection[str] = ("MODALITY", "ORTHANC"),
+        module: str = "node",
         **tables: Mapping[str, object],
     ) -> None:
         """A node that nobody has started.
@@ -58,10 +59,12 @@ class Node:
             destinations: As `destination` makes them.
             rules: Each without destinations gets all of them, and goes where there are none.
             peers: Calling AE titles that may send, from loopback.
+            module: What is run; `tests.light_node` is the node with an engine that costs nothing.
             tables: Keys over ours, by the name of their table, as `completeness={"quiet_s": 1}`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.module = module
         self.address = Address("OSTEON", free_port())
         self.first_peer = next(iter(peers))
         self._process: Process | None = None
@@ -105,11 +108,16 @@ class Node:
 
     def start(self) -> None:
         """It runs and answers C-ECHO."""
-        command = [sys.executable, "-m", "node", "serve", "--config", self.config]
-        self._process = Process(command, log=self.folder / "node.log", cwd=REPOSITORY)
-        self._process.wait_until(
+        self.launch()
+        self.process.wait_until(
             lambda: answers_echo(self.address, self.first_peer), START_SECONDS, "C-ECHO"
         )
+
+    def launch(self, environment: Mapping[str, str] | None = None) -> None:
+        """It is starting, with `environment` added to ours."""
+        command = [sys.executable, "-m", self.module, "serve", "--config", self.config]
+        log = self.folder / "node.log"
+        self._process = Process(command, log=log, cwd=REPOSITORY, environment=environment)
 
     def kill(self) -> None:
         """It is gone, as by a power cut: SIGKILL to the node itself."""
@@ -216,6 +224,7 @@ class Node:
             "completeness": {"quiet_s": 1.0, "ceiling_s": 20.0},
             "reconstruction": {"poll_s": 0.1},
             "notices": {"destinations": []},
+            "retention": {},
             "retries": {"first_s": 0.5, "factor": 1.0, "longest_s": 1.0},
             "log": {"level": "info"},
         }
