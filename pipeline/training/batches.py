@@ -24,7 +24,7 @@ from pipeline.training.pool import Shot, Simulated
 class Conditions:
     """What a reconstruction has to cope with."""
 
-    exposure: Exposure = field(default_factory=Exposure)
+    exposure: Exposure = field(default_factory=lambda: Exposure(implants=0.05))
     one_view: float = 0.5
     """How often only one view is given."""
     three_views: float = 0.1

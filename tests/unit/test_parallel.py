@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pipeline.training.parallel import ALONE, any_of, average, team
+from tests.toy_region import toy_archive
 
 MEMBER = """
 import json
@@ -124,3 +125,48 @@ def test_a_process_alone_is_the_first_and_changes_nothing(
         assert any_of(of, True)
         assert not any_of(of, False)
     assert weight.grad is None
+
+
+RUN = """
+archive = "toy.npz"
+folder = "run"
+fold = 1
+[pool]
+scenes = 4
+[network]
+image_size = 32
+grid_size = 8
+planar = [8, 16]
+spatial = [8, 16]
+hidden = 16
+[training]
+steps = 3
+batch = 1
+threads = 1
+log_every = 1
+[training.conditions]
+points = 64
+"""
+
+
+def test_two_processes_train_one_run(tmp_path: Path) -> None:
+    toy_archive(tmp_path / "toy.npz")
+    (tmp_path / "run.toml").write_text(RUN, encoding="utf-8")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "pipeline.training.command", "run.toml"]
+    ran = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    # the second one is silent, and writes no second line for a step
+    assert ran.stdout.count("all steps are done") == 1
+    lines = [json.loads(one) for one in (tmp_path / "run/curve.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in lines] == [1, 2, 3]
+    assert torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)["step"] == 3
+    assert len(list((tmp_path / "run/pool").glob("*.npz"))) == 4
