@@ -49,12 +49,31 @@ def read_dataset_of(path: Path) -> Dataset:
             warnings.simplefilter("ignore")  # pydicom quotes the values of a faulty header
             meta = read_file_meta_info(path)
             if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                return _inflated(path)
-            return dcmread(path)
+                return _readable(_inflated(path))
+            return _readable(dcmread(path))
     except (UnreadablePixels, MemoryError):  # what is short of memory is not the image's fault
         raise
     except Exception as fault:
         raise UnreadablePixels("The file is not a DICOM file, or it is cut off") from fault
+
+
+def _readable(ds: Dataset) -> Dataset:
+    """The dataset without the elements that cannot be what they claim: they count as absent.
+
+    Whoever needs one of them says that it is missing, and to whom; pydicom would raise whatever
+    its conversion came upon, wherever the element is looked at first.
+    """
+    for tag in list(ds.keys()):
+        try:
+            element = ds[tag]
+            if element.VR == "SQ":
+                for item in element.value:
+                    _readable(item)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - hostile bytes make a parser raise anything
+            del ds[tag]
+    return ds
 
 
 def stored_values(ds: Dataset, frame_number: int = 1) -> Stored:
