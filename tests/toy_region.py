@@ -6,12 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 import trimesh
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pipeline.models.framing import FIELD, seen
+from pipeline.models.lifting import Seen
 from pipeline.training import archive
 from pipeline.training.archive import Archive, Case
+from pipeline.training.pool import Shot
 from pipeline.training.regions import Region, region_named
+from pipeline.types import ViewName
 
 REGION: Region = replace(
     region_named("hip"), cube_mm=120.0, voxels=48, far_mm=256.0, pivot=(0.0, 0.0, 0.0)
@@ -65,6 +71,19 @@ def toy_archive(path: Path, people: int = 3) -> Archive:
         )
     archive.write(path, REGION, (), tuple(cases), entries)
     return archive.load(path)
+
+
+def straight(name: ViewName, primary_deg: float = 0.0, *, size: int) -> Shot:
+    """A shot whose image shows `FIELD` times the cube at the isocentre."""
+    spacing = REGION.cube_mm * FIELD * 1150 / 950 / size
+    return Shot(name, 1150.0, 950.0, primary_deg, 0.0, spacing, True)
+
+
+def as_seen(images: Tensor, *shots: Shot) -> Seen:
+    """One sample of these images (V, H, W) as they are, not normalised."""
+    cameras = [shot.camera(images.shape[-1]) for shot in shots]
+    made = seen(images, torch.ones_like(images, dtype=torch.bool), cameras)
+    return made._replace(images=images[None, :, None].repeat(1, 1, 2, 1, 1))
 
 
 def _ball(

@@ -24,6 +24,7 @@ from pipeline.models.lifting import Lifting, Seen
 from pipeline.training.archive import Archive, Case
 from pipeline.training.batches import Conditions, seen_of
 from pipeline.training.exposure import CLEAN, Exposure
+from pipeline.training.outlines import true_outlines
 from pipeline.training.pool import Shot, simulate
 from pipeline.training.posing import RIGID, Pose
 from pipeline.types import Mesh, ViewName
@@ -32,8 +33,8 @@ MARGIN_MM = 6.0
 """A surface this near to a face of the cube is cut off, and not judged."""
 Reconstruct = Callable[[Seen, Tensor], Tensor]
 """From one sample of views to (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as
-the archive. The second argument, for those that start from outlines, is the true shadow of each
-bone in each view, (V, T, H / 2, W / 2) bool: a network must not look at it."""
+the archive. The second argument, for those that start from outlines, is the true outline of each
+bone in each view, (V, T, H / 2, W / 2) bool, filled: a network must not look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +223,8 @@ def _one(
         is_wrong=condition.is_told_wrongly,
         generator=generator,
     )
-    shadows = simulated.shadows[list(condition.views)]
-    distances = reconstruct(given, shadows).numpy()
+    outlines = true_outlines(scene, [shots[view].camera(image_size) for view in condition.views])
+    distances = reconstruct(given, outlines).numpy()
     truth = scene.near.numpy()
     found = []
     for channel, bone in enumerate(archive.region.targets):

@@ -1,6 +1,6 @@
-"""The node's own visual hull as a peer: one for each bone, from its true shadows.
+"""The node's own visual hull as a peer: one for each bone, from its true outlines.
 
-No hospital has the true shadow of one bone, with its neighbours taken away: this is more than the
+No hospital has the true outline of one bone, with its neighbours taken away: this is more than the
 hull could reach.
 """
 
@@ -26,13 +26,15 @@ def hull_engine(*, cube_mm: float, size: int) -> Reconstruct:
         size: The archive's voxels along it.
     """
 
-    def reconstruct(seen: Seen, shadows: Tensor) -> Tensor:
-        rows, columns = shadows.shape[-2:]
+    def reconstruct(seen: Seen, outlines: Tensor) -> Tensor:
+        rows, columns = outlines.shape[-2:]
         cameras = [
             camera_of(projection.double().numpy(), rows, columns)
             for projection in seen.projections[0]
         ]
-        bones = [_hull(shadows[:, bone], cameras, cube_mm, size) for bone in range(len(shadows[0]))]
+        bones = [
+            _hull(outlines[:, bone], cameras, cube_mm, size) for bone in range(len(outlines[0]))
+        ]
         return torch.stack(bones)
 
     return reconstruct
@@ -66,11 +68,11 @@ def camera_of(projection: Float, rows: int, columns: int) -> View:
     return View(name, source, patient_from_detector, detector_from_index, rows, columns)
 
 
-def _hull(shadows: Tensor, cameras: list[View], cube_mm: float, size: int) -> Tensor:
-    """(N, N, N) mm about, negative inside, of one bone's shadows (V, H, W)."""
-    if not shadows.any(dim=2).any(dim=1).all():
+def _hull(outlines: Tensor, cameras: list[View], cube_mm: float, size: int) -> Tensor:
+    """(N, N, N) mm about, negative inside, of one bone's outlines (V, H, W)."""
+    if not outlines.any(dim=2).any(dim=1).all():
         return torch.full((size, size, size), cube_mm)
-    masks = [shadow.numpy() for shadow in shadows]
+    masks = [outline.numpy() for outline in outlines]
     made = visual_hull(
         [
             Silhouette(mask, np.zeros(mask.shape, np.float32), np.ones_like(mask), camera)
@@ -79,7 +81,7 @@ def _hull(shadows: Tensor, cameras: list[View], cube_mm: float, size: int) -> Te
         size=size,
     )
     voxel = float(np.linalg.norm(made.patient_from_index[:3, 0]))
-    everywhere = centres(size, cube_mm, shadows.device)
+    everywhere = centres(size, cube_mm, outlines.device)
     edge = voxel * size
     occupancy = looked_up(torch.from_numpy(made.array)[None], everywhere, edge)[0]
     # what the hull did not look at is not bone

@@ -2,8 +2,8 @@
 
 For each bone, the principal components of its signed distances over the people that are learned
 from; turn, shift, scale and the weights of the components are found by descent, so that the rays
-that meet the bone are those of its shadow. It is given the true shadow of each bone, more than a
-hospital has; the cameras are those that every engine is told.
+that meet the bone are those within its outline. It is given the true outline of each bone, more
+than a hospital has; the cameras are those that every engine is told.
 
 Follows Leventon 2000, "Statistical shape influence in geodesic active contours" (CVPR), and Tsai
 2003, IEEE TMI 22(2):137.
@@ -33,10 +33,10 @@ GRID = 64
 STEPS = 48
 """Along a ray through the cube."""
 RAYS = 300
-"""Of each view and round near the outline, and as many anywhere."""
+"""Of each view and round near the border of the outline, and as many anywhere."""
 BAND = 9
-"""Pixels across which a ray is near the outline."""
-SOFTEST_MM, SHARPEST_MM = 5.0, 1.0
+"""Pixels across which a ray is near the border."""
+SOFTEST_MM, SHARPEST_MM = 5.0, 0.5
 """How far from the surface a ray is still in doubt, in the first round and in the last."""
 PRIOR = 2e-3
 """Of the square of each weight, in deviations."""
@@ -97,9 +97,9 @@ def shape_engine(
         rounds: Steps of the fit.
     """
 
-    def reconstruct(seen: Seen, shadows: Tensor) -> Tensor:
+    def reconstruct(seen: Seen, outlines: Tensor) -> Tensor:
         bones = [
-            fitted(shape, seen, shadows[:, bone], cube_mm, size=size, rounds=rounds)
+            fitted(shape, seen, outlines[:, bone], cube_mm, size=size, rounds=rounds)
             for bone, shape in enumerate(shapes)
         ]
         return torch.stack(bones)
@@ -108,9 +108,9 @@ def shape_engine(
 
 
 def fitted(
-    shape: BoneShape, seen: Seen, shadows: Tensor, cube_mm: float, *, size: int, rounds: int
+    shape: BoneShape, seen: Seen, outlines: Tensor, cube_mm: float, *, size: int, rounds: int
 ) -> Tensor:
-    """(size, size, size) mm: the shape whose outlines are those of `shadows` (V, H, W)."""
+    """(size, size, size) mm: the shape that is seen within `outlines` (V, H, W)."""
     generator = torch.Generator().manual_seed(1)
     centre = _centre(shape.mean, cube_mm)
     found = {
@@ -125,8 +125,8 @@ def fitted(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, rounds)
     kinds = [
         kind
-        for view in range(len(shadows))
-        for kind in _rays(seen, view, shadows[view], cube_mm)
+        for view in range(len(outlines))
+        for kind in _rays(seen, view, outlines[view], cube_mm)
         if len(kind.meets)
     ]
     for number in range(rounds):
@@ -164,9 +164,9 @@ def _centre(mean: Tensor, cube_mm: float) -> Tensor:
     return ((inside.mean(dim=0) + 0.5) / len(mean) - 0.5).flip(0) * cube_mm
 
 
-def _rays(seen: Seen, view: int, shadow: Tensor, cube_mm: float) -> list[Rays]:
-    """The rays of a view that pass the cube: those near the outline of the shadow, and all."""
-    rows, columns = shadow.shape
+def _rays(seen: Seen, view: int, outline: Tensor, cube_mm: float) -> list[Rays]:
+    """The rays of a view that pass the cube: those near the border of the outline, and all."""
+    rows, columns = outline.shape
     row, column = torch.meshgrid(
         (torch.arange(rows) + 0.5) / rows * 2 - 1,
         (torch.arange(columns) + 0.5) / columns * 2 - 1,
@@ -182,9 +182,11 @@ def _rays(seen: Seen, view: int, shadow: Tensor, cube_mm: float) -> list[Rays]:
     enters, leaves = faces.amin(dim=0).amax(dim=-1), faces.amax(dim=0).amin(dim=-1)
     passes = enters < leaves
     rays = Rays(
-        source + enters[:, None] * direction, source + leaves[:, None] * direction, shadow.flatten()
+        source + enters[:, None] * direction,
+        source + leaves[:, None] * direction,
+        outline.flatten(),
     )
-    mask = shadow.float()[None]
+    mask = outline.float()[None]
     wide = max_pool2d(mask, BAND, 1, BAND // 2) + max_pool2d(-mask, BAND, 1, BAND // 2)
     is_near = passes & (wide.flatten() > 0)
     return [Rays(*(part[kept] for part in rays)) for kept in (is_near, passes)]

@@ -60,7 +60,7 @@ class Peers:
     modes: int = 12
     """Of the shape model of each bone."""
     rounds: int = 150
-    """Steps in which the shape model is fitted to the shadows."""
+    """Steps in which the shape model is fitted to the outlines."""
 
 
 @dataclass(frozen=True, slots=True)

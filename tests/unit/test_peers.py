@@ -12,24 +12,20 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from node.learning import LearningError, compare
-from pipeline.metrics import dice
-from pipeline.models.framing import FIELD, projection, seen
-from pipeline.models.lifting import Seen
+from pipeline.models.framing import FIELD, projection
 from pipeline.training.archive import Archive
-from pipeline.training.batches import Conditions, seen_of
+from pipeline.training.batches import Conditions
 from pipeline.training.exposure import CLEAN
 from pipeline.training.judging import Judgement, isosurface
 from pipeline.training.loop import Training
 from pipeline.training.peers_budget import AT_FIRST, spend
 from pipeline.training.peers_cubes import cube_engine, cube_loss_of, repeated
-from pipeline.training.peers_hull import camera_of, hull_engine
-from pipeline.training.peers_shape import BoneShape, learned, shape_engine
 from pipeline.training.peers_table import Engine, as_markdown, compared
-from pipeline.training.pool import Shot, fill, simulate
-from pipeline.training.posing import RIGID, centres
+from pipeline.training.pool import fill
+from pipeline.training.posing import centres
 from pipeline.training.settings import Peers
 from pipeline.types import ViewName
-from tests.toy_region import CENTRES, radius, toy_archive
+from tests.toy_region import CENTRES, as_seen, radius, straight, toy_archive
 
 SIZE = 32
 CUBE_MM = 120.0
@@ -72,22 +68,15 @@ def pool(toy: Archive) -> Path:
     return folder
 
 
-def _shot(name: ViewName, primary_deg: float = 0.0, size: int = SIZE) -> Shot:
-    """Its image shows `FIELD` times the cube at the isocentre."""
-    return Shot(name, 1150.0, 950.0, primary_deg, 0.0, CUBE_MM * FIELD * 1150 / 950 / size, True)
-
-
-def _seen(images: Tensor, *shots: Shot) -> Seen:
-    """These images as they are, not normalised."""
-    made = seen(images, torch.ones_like(images, dtype=torch.bool), [s.camera(SIZE) for s in shots])
-    return made._replace(images=images[None, :, None].repeat(1, 1, 2, 1, 1))
-
-
 def test_a_radiograph_is_repeated_along_its_depth_at_the_scale_of_the_isocentre() -> None:
     """Frontal images show x to the right, lateral ones y; both show z upwards."""
     across = ((torch.arange(SIZE) + 0.5) / SIZE * 2 - 1) * CUBE_MM * FIELD / 2
     image = across[None, :] - 1000 * across[:, None]
-    views = _seen(torch.stack([image, image]), _shot(ViewName.AP), _shot(ViewName.LL))
+    views = as_seen(
+        torch.stack([image, image]),
+        straight(ViewName.AP, size=SIZE),
+        straight(ViewName.LL, size=SIZE),
+    )
 
     frontal, lateral = repeated(views, 2, CUBE_MM, 16)[0]
 
@@ -100,14 +89,14 @@ def test_a_radiograph_is_repeated_along_its_depth_at_the_scale_of_the_isocentre(
 @pytest.mark.parametrize("name", [ViewName.PA, ViewName.RL])
 def test_a_view_from_the_other_side_is_repeated_as_that_from_this_one(name: ViewName) -> None:
     """A bead in the plane of the isocentre is in its own column of the cube."""
-    shot = _shot(name)
+    shot = straight(name, size=SIZE)
     bead = np.array([20.0, 0.0, -15.0] if name is ViewName.PA else [0.0, 20.0, -15.0])
     column, row, depth = projection(shot.camera(SIZE)) @ np.append(bead, 1.0)
     image = torch.zeros(1, SIZE, SIZE)
     place = [int((share / depth + 1) / 2 * SIZE) for share in (row, column)]
     image[0, place[0], place[1]] = 1.0
 
-    cube = repeated(_seen(image, shot), 1, CUBE_MM, 24)[0, 0]
+    cube = repeated(as_seen(image, shot), 1, CUBE_MM, 24)[0, 0]
 
     depths = 1 if name is ViewName.PA else 2
     assert cube.std(dim=depths).max() < 1e-6
@@ -147,7 +136,11 @@ def test_the_surface_of_a_cube_of_shares_lies_between_its_voxels() -> None:
         def forward(self, _: Tensor) -> Tensor:
             return (0.5 - _balls(32) * 32 / CUBE_MM).clamp(1e-4, 1 - 1e-4).logit()
 
-    views = _seen(torch.zeros(2, SIZE, SIZE), _shot(ViewName.AP), _shot(ViewName.LL))
+    views = as_seen(
+        torch.zeros(2, SIZE, SIZE),
+        straight(ViewName.AP, size=SIZE),
+        straight(ViewName.LL, size=SIZE),
+    )
     engine = cube_engine(Knows(), grid=32, cube_mm=CUBE_MM, size=48)
     distances = engine(views, torch.zeros(0)).numpy()
 
@@ -157,66 +150,6 @@ def test_the_surface_of_a_cube_of_shares_lies_between_its_voxels() -> None:
         away = np.linalg.norm(mesh.vertices - centre, axis=1) - radius(0, name)
         # a voxel is 3.75 mm
         assert np.abs(away).mean() < 0.4
-
-
-@pytest.mark.parametrize("shot", [_shot(ViewName.AP, 12.0), _shot(ViewName.RL, -7.0)])
-def test_a_camera_is_found_again_in_its_projection(shot: Shot) -> None:
-    view = shot.camera(SIZE)
-    wanted = projection(view)
-    found = camera_of(wanted, 16, 48)
-    assert np.allclose(projection(found), wanted)
-    assert np.allclose(found.source, view.source)
-
-
-@pytest.fixture(scope="module")
-def shapes(toy: Archive) -> tuple[BoneShape, ...]:
-    return learned(toy, toy.cases[1:], modes=3)
-
-
-def test_outlines_tell_more_than_the_mean_shape(
-    toy: Archive, shapes: tuple[BoneShape, ...]
-) -> None:
-    """A person who is smaller than the mean, turned and moved; a pixel of a shadow is 4.7 mm."""
-    generator = torch.Generator().manual_seed(5)
-    shots = [_shot(name, size=64) for name in (ViewName.AP, ViewName.LL)]
-    simulated, scene, _ = simulate(
-        toy.cases[0], toy, image_size=64, pose=RIGID, shots=shots, generator=generator
-    )
-    views = seen_of(simulated, (0, 1), STILL, is_wrong=False, generator=generator)
-
-    found = {
-        "nothing": torch.stack([shape.mean for shape in shapes]),
-        "hull": hull_engine(cube_mm=CUBE_MM, size=48)(views, simulated.shadows),
-        "shape": shape_engine(shapes, cube_mm=CUBE_MM, size=48, rounds=50)(
-            views, simulated.shadows
-        ),
-    }
-
-    for bone in range(len(CENTRES)):
-        overlap = {k: dice(scene.near[bone] < 0, made[bone] < 0) for k, made in found.items()}
-        assert overlap["nothing"] < 0.8
-        assert overlap["hull"] > 0.87
-        assert overlap["shape"] > 0.88
-
-
-def test_a_bone_without_a_shadow_is_nowhere_in_the_hull() -> None:
-    views = _seen(torch.zeros(2, SIZE, SIZE), _shot(ViewName.AP), _shot(ViewName.LL))
-    shadows = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
-    shadows[0, 0, 6:10, 6:10] = True
-    assert (hull_engine(cube_mm=CUBE_MM, size=24)(views, shadows) > 0).all()
-
-
-def test_people_who_differ_in_size_alone_have_one_mode(
-    toy: Archive, shapes: tuple[BoneShape, ...]
-) -> None:
-    """Of the distances to concentric balls: the mean is that to the mean ball, the mode is flat."""
-    everywhere = centres(48, CUBE_MM, torch.device("cpu"))
-    for bone, (name, centre) in zip(shapes, CENTRES.items(), strict=True):
-        radii = np.array([radius(person, name) for person in (1, 2, 3)])
-        away = (everywhere - torch.tensor(centre)).norm(dim=-1) - radii.mean()
-        is_near = away.abs() < 5
-        assert (bone.mean - away)[is_near].abs().max() < 0.15
-        assert (bone.modes[0].abs() - radii.std(ddof=1))[is_near].abs().max() < 0.15
 
 
 def test_a_published_network_learns_from_the_pool_and_goes_on_from_its_checkpoint(
