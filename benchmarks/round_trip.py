@@ -28,7 +28,9 @@ def main() -> None:
     given = parser.parse_args()
     made = phantom(Side.LEFT)
     at = datetime(2026, 1, 2, 10, 11, 12, tzinfo=UTC)
-    exposures = [expose(made, view, Side.LEFT, at).ds for view in (ViewName.AP, ViewName.LL)]
+    exposures = [
+        expose(made.density, view, Side.LEFT, at).ds for view in (ViewName.AP, ViewName.LL)
+    ]
     figures: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

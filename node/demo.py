@@ -78,7 +78,7 @@ def show(out: Console, folder: Path) -> bool:
     engine = database.connect(f"sqlite:///{stage.folder / 'data' / 'osteon.sqlite'}")
     with archive.running(stage.folder / "pacs", PACS_AE, stage.pacs_port) as pacs:
         with _node(out, stage):
-            with _step(out, "Radiographs of a phantom hip, from the front and from the side"):
+            with _step(out, "Radiographs of a hip that nobody has, from the front and the side"):
                 from pipeline import demonstration  # noqa: PLC0415 - imports torch, so late
 
                 at = datetime.now(UTC).replace(microsecond=0)
@@ -94,18 +94,22 @@ def show(out: Console, folder: Path) -> bool:
         "state": job.state.value,
         "seconds": round(seconds, 2),
         "objects": _objects(pacs.files),
-        "dice": None,
-        "assd_mm": None,
+        "bones": [],
         "audit_entries": _audit_entries(engine),
     }
     if job.state is State.DELIVERED:
-        with _step(out, "The received objects, read back and held against the phantom"):
+        with _step(out, "The received objects, read back and held against the truth"):
             found = demonstration.compare(made, pacs.files, stage.folder / PICTURE)
-        summary |= {"dice": round(found.dice, 4), "assd_mm": round(found.assd, 3)}
-        out.print(
-            f"  Dice {found.dice:.3f}, symmetric surface distance {found.assd:.2f} mm "
-            "(simulated radiographs, the engine without training)\n"
-        )
+        summary["bones"] = [
+            {"name": one.bone, "dice": round(one.dice, 4), "assd_mm": round(one.assd, 3)}
+            for one in found
+        ]
+        for one in found:
+            out.print(
+                f"  {one.bone}: Dice {one.dice:.3f}, symmetric surface distance"
+                f" {one.assd:.2f} mm (simulated radiographs)"
+            )
+        out.print()
     (stage.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     _show_files(out, stage)
     return job.state is State.DELIVERED
@@ -144,7 +148,6 @@ port = {stage.pacs_port}
 name = "hip"
 region = "hip"
 views = ["frontal", "lateral"]
-model = "visual-hull"
 destinations = ["pacs"]
 
 [rules.match]

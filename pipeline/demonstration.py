@@ -1,4 +1,4 @@
-"""The pixels of the demo: radiographs of the phantom, and the results held against the truth.
+"""The pixels of the demo: radiographs of nobody's hip, and the results held against the truth.
 
 The results are read back from the files that the archive received, not from the pipeline.
 """
@@ -15,15 +15,17 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.uid import SegmentationStorage, SurfaceSegmentationStorage
 
+from pipeline.anatomy import Anatomy, drawn, model
 from pipeline.metrics import dice, surface_distance
-from pipeline.phantom import occupancy, phantom
-from pipeline.picture import compose
+from pipeline.picture import Nearness, compose
 from pipeline.radiograph import read
 from pipeline.specimen import expose
 from pipeline.surface import surface
 from pipeline.types import Assume, Mesh, Radiograph, Side, Source, ViewName, Volume
 
-SIDE = Side.LEFT
+REGION, SIDE = "hip", Side.LEFT
+SEED = 7
+"""Of the anatomy: a hip that no person has, the same in every demo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +37,18 @@ class Specimen:
     study_instance_uid: str
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How near the result is to the phantom, in the field that both views see."""
-
-    dice: float
-    assd: float
-    """Symmetric mean distance of the surfaces, mm."""
+def anatomy() -> Anatomy:
+    """The hip of the demo."""
+    return drawn(model(REGION), SIDE, SEED)
 
 
 def specimen(folder: Path, at: datetime) -> Specimen:
-    """The AP and the LL radiograph of the phantom lie in `folder` as DICOM files."""
+    """The AP and the LL radiograph of the anatomy lie in `folder` as DICOM files."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = phantom(SIDE)
+    density = anatomy().density()
     paths, views, uid = [], (ViewName.AP, ViewName.LL), ""
     for name in views:
-        ds = expose(made, name, SIDE, at).ds
+        ds = expose(density, name, SIDE, at).ds
         path = folder / f"{name.lower()}.dcm"
         ds.save_as(path, enforce_file_format=True)
         paths.append(path)
@@ -58,31 +56,34 @@ def specimen(folder: Path, at: datetime) -> Specimen:
     return Specimen(tuple(paths), views, uid)
 
 
-def compare(made: Specimen, received: Sequence[Path], picture: Path) -> Comparison:
-    """The received bones are measured against the phantom, and `picture` shows them as PNG."""
+def compare(made: Specimen, received: Sequence[Path], picture: Path) -> list[Nearness]:
+    """Each received bone is measured against the truth, and `picture` shows them as PNG."""
     objects = [dcmread(path) for path in received]
-    found = segmented(next(ds for ds in objects if ds.SOPClassUID == SegmentationStorage))
-    mesh = meshed(next(ds for ds in objects if ds.SOPClassUID == SurfaceSegmentationStorage))
-    truth = occupancy(SIDE, found.array.shape, found.patient_from_index)
-    compared = Comparison(
-        dice=dice(found.array > 0.5, truth.array > 0.5),
-        assd=surface_distance(mesh, surface(truth)).assd,
-    )
+    volumes = next(ds for ds in objects if ds.SOPClassUID == SegmentationStorage)
+    surfaces = next(ds for ds in objects if ds.SOPClassUID == SurfaceSegmentationStorage)
+    truth, found, meshes = anatomy(), [], []
+    for number, segment in enumerate(volumes.SegmentSequence):
+        volume, mesh = segmented(volumes, number + 1), meshed(surfaces, number)
+        true = truth.occupancy(number, volume.array.shape, volume.patient_from_index)
+        overlap = dice(volume.array > 0.5, true.array > 0.5)
+        apart = surface_distance(mesh, surface(true)).assd
+        found.append(Nearness(str(segment.SegmentLabel), overlap, apart))
+        meshes.append(mesh)
     images = [_radiograph(path, view) for path, view in zip(made.paths, made.views, strict=True)]
-    picture.write_bytes(compose(images, mesh, dice=compared.dice, assd=compared.assd))
-    return compared
+    picture.write_bytes(compose(images, meshes, found))
+    return found
 
 
-def segmented(ds: Dataset) -> Volume:
-    """The first segment of a Segmentation object as a volume of 0 and 1."""
+def segmented(ds: Dataset, number: int) -> Volume:
+    """A segment of a Segmentation object, counted from 1, as a volume of 0 and 1."""
     seg = hd.seg.Segmentation.from_dataset(ds, copy=False)
-    volume = seg.get_volume(segment_numbers=[1], combine_segments=True)
-    return Volume(volume.array.astype(np.float32), np.asarray(volume.affine, np.float64))
+    volume = seg.get_volume(segment_numbers=[number], combine_segments=False)
+    return Volume(volume.array[..., 0].astype(np.float32), np.asarray(volume.affine, np.float64))
 
 
-def meshed(ds: Dataset) -> Mesh:
-    """The first surface of a Surface Segmentation object. Source: PS3.3 C.27.1."""
-    item = ds.SurfaceSequence[0]
+def meshed(ds: Dataset, number: int) -> Mesh:
+    """A surface of a Surface Segmentation object, counted from 0. Source: PS3.3 C.27.1."""
+    item = ds.SurfaceSequence[number]
     points = np.frombuffer(item.SurfacePointsSequence[0].PointCoordinatesData, "<f4")
     primitives = item.SurfaceMeshPrimitivesSequence[0]
     faces = np.frombuffer(primitives.LongTrianglePointIndexList, "<u4").astype(np.int64) - 1

@@ -1,4 +1,4 @@
-"""One picture of the demo: the key image of a result whose truth is known, and how near it came.
+"""One picture of the demo: bones whose truth is known, and how near the result came.
 
 It is a preview for people, never a measurement, and says so. The same result gives the same bytes.
 """
@@ -6,6 +6,7 @@ It is a preview for people, never a measurement, and says so. The same result gi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -19,42 +20,47 @@ from pipeline.types import Bone, Code, Mesh, Radiograph, Side, Volume
 
 WIDTH, HEIGHT = 1920, 1080
 STRIP, MARGIN, GAP = 44, 44, 28
+TITLE = "Bones from radiographs"
 LEFT_SHARE = 0.48
 MAX_FACES = 50_000
 BONE = Code("272673000", "SCT", "Bone")
 
 
+@dataclass(frozen=True, slots=True)
+class Nearness:
+    """How near one bone of the result is to the truth."""
+
+    bone: str
+    dice: float
+    assd: float
+    """Symmetric mean distance of the surfaces, mm."""
+
+
 def compose(
-    radiographs: Sequence[Radiograph],
-    mesh: Mesh,
-    *,
-    dice: float | None = None,
-    assd: float | None = None,
-    title: str = "Bones from radiographs",
+    radiographs: Sequence[Radiograph], meshes: Sequence[Mesh], found: Sequence[Nearness]
 ) -> bytes:
-    """A PNG of the radiographs, the reprojected outline of `mesh` over them, and `mesh` lit.
+    """A PNG of the radiographs, the outlines of the bones over them, and the bones lit.
 
     Args:
         radiographs: One to four, shown as they are stored.
-        mesh: The surface of the bones, LPS mm.
-        dice: Overlap with the truth, where that is known.
-        assd: Average symmetric surface distance to the truth, mm.
-        title: The headline.
+        meshes: The surface of each bone, LPS mm.
+        found: How near each is to the truth.
     """
     canvas = Image.new("RGB", (WIDTH, HEIGHT), drawing.GROUND)
     assumed = tuple(one for radiograph in radiographs for one in radiograph.assumptions)
     sheet = Sheet(canvas, ImageDraw.Draw(canvas), HEIGHT / 1080, assumed)
     drawing.caution_strip(canvas, Box(0, 0, WIDTH, STRIP))
-    drawing.write(canvas, (MARGIN, STRIP + 60), title, 42, drawing.INK)
-    subtitle = f"{_counted(len(radiographs))} in, one closed surface out. Coloured line: outline of"
-    words = f"{subtitle} the surface as each view would see it."
+    drawing.write(canvas, (MARGIN, STRIP + 60), TITLE, 42, drawing.INK)
+    subtitle = f"{_counted(len(radiographs))} in, closed surfaces out. Coloured lines: outlines of"
+    words = f"{subtitle} the surfaces as each view would see them."
     drawing.write(canvas, (MARGIN, STRIP + 98), words, 22, drawing.QUIET)
     top, bottom = STRIP + 122, HEIGHT - 30
     width = int((WIDTH - 2 * MARGIN) * LEFT_SHARE) - GAP
-    bones = simplified((_bone(mesh),), MAX_FACES)
+    named = zip(meshes, found, strict=True)
+    bones = simplified([_bone(mesh, near.bone) for mesh, near in named], MAX_FACES)
     left = Box(MARGIN, top, width, bottom - top)
     end = radiograph_panels(sheet, left, radiographs, bones)
-    _figures(canvas, Box(MARGIN, end + 34, width, 0), mesh, dice, assd)
+    _figures(canvas, Box(MARGIN, end + 34, width, 0), found)
     x = left.right + GAP
     bone_panels(sheet, Box(x, top, WIDTH - MARGIN - x, bottom - top), bones)
     file = BytesIO()
@@ -62,9 +68,9 @@ def compose(
     return file.getvalue()
 
 
-def _bone(mesh: Mesh) -> Bone:
+def _bone(mesh: Mesh, name: str) -> Bone:
     nothing = Volume(np.zeros((1, 1, 1), np.float32), np.eye(4))
-    return Bone("Bone", BONE, Side.UNPAIRED, nothing, mesh)
+    return Bone(name, BONE, Side.UNPAIRED, nothing, mesh)
 
 
 def _counted(radiographs: int) -> str:
@@ -72,18 +78,16 @@ def _counted(radiographs: int) -> str:
     return names.get(radiographs, f"{radiographs} radiographs")
 
 
-def _figures(
-    canvas: Image.Image, box: Box, mesh: Mesh, dice: float | None, assd: float | None
-) -> None:
-    """A few numbers in a row, each over its name."""
-    shown = [
-        (f"{dice:.2f}" if dice is not None else "", "Dice against the phantom"),
-        (f"{assd:.1f} mm" if assd is not None else "", "mean surface distance"),
-        (f"{len(mesh.faces):,}".replace(",", " "), "triangles, closed"),
-    ]
-    shown = [(value, name) for value, name in shown if value]
-    step = box.width // max(3, len(shown))
-    for number, (value, name) in enumerate(shown):
-        x = box.x + number * step
-        drawing.write(canvas, (x, box.y), value, 46, drawing.INK, "lt")
-        drawing.write(canvas, (x, box.y + 58), name, 20, drawing.QUIET, "lt")
+def _figures(canvas: Image.Image, box: Box, found: Sequence[Nearness]) -> None:
+    """A row of numbers for each bone, over their names."""
+    for row, near in enumerate(found):
+        y = box.y + 92 * row
+        shown = (
+            (near.bone, "against the truth"),
+            (f"{near.dice:.2f}", "Dice"),
+            (f"{near.assd:.1f} mm", "mean surface distance"),
+        )
+        for number, (value, name) in enumerate(shown):
+            x = box.x + number * box.width // len(shown)
+            drawing.write(canvas, (x, y), value, 40, drawing.INK, "lt")
+            drawing.write(canvas, (x, y + 50), name, 20, drawing.QUIET, "lt")

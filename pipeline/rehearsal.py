@@ -80,7 +80,9 @@ def _request(
     for each in (incoming, outgoing):
         each.mkdir(parents=True)
     made = phantom(SIDE, spacing=spacing)
-    images = [_disguised(expose(made, view, SIDE, at, binning=binning).ds) for view in VIEWS]
+    images = [
+        _disguised(expose(made.density, view, SIDE, at, binning=binning).ds) for view in VIEWS
+    ]
     return Request(
         sources=tuple(_source(ds, incoming) for ds in images),
         region="hip",

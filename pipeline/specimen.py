@@ -1,4 +1,4 @@
-"""Two radiographs of the phantom as a modality would send them: the input of the demo.
+"""Radiographs of a test object as a modality would send them: the input of the demo.
 
 The pixels come from the same cone-beam projection that everything else uses, and the header says
 what a good modality says. Everything is the same in every run: UIDs are derived, the noise has a
@@ -19,9 +19,8 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from pipeline.camera import camera
 from pipeline.encode.uids import derived_uid
-from pipeline.phantom import Phantom
 from pipeline.simulate import project, radiograph_pixels
-from pipeline.types import Side, View, ViewName
+from pipeline.types import Side, View, ViewName, Volume
 
 SOURCE_TO_DETECTOR: Final = 1150.0
 SOURCE_TO_PATIENT: Final = 950.0
@@ -44,11 +43,16 @@ class Exposure:
 
 
 def expose(
-    phantom: Phantom, name: ViewName, side: Side, at: datetime, *, binning: int = 1
+    density: Volume, name: ViewName, side: Side, at: datetime, *, binning: int = 1
 ) -> Exposure:
-    """The radiograph of `phantom` in view `name`, AP or LL, as a DX object for presentation.
+    """The radiograph in view `name`, AP or LL, as a DX object for presentation.
 
-    With `binning` one pixel stands for so many along each edge: a coarser image of the same field.
+    Args:
+        density: Linear attenuation about the isocentre, 1/mm.
+        name: The view.
+        side: Of the body.
+        at: When; the same time gives the same study.
+        binning: One pixel stands for so many along each edge: a coarser image of the same field.
     """
     spacing = SPACING * binning
     view = camera(
@@ -62,8 +66,8 @@ def expose(
         patient_orientation=ORIENTATIONS[name],
     )
     integrals = project(
-        torch.from_numpy(phantom.density.array),
-        torch.from_numpy(phantom.density.patient_from_index),
+        torch.from_numpy(density.array),
+        torch.from_numpy(density.patient_from_index),
         view,
     )
     pixels = radiograph_pixels(integrals, seed=list(ORIENTATIONS).index(name))

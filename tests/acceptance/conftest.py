@@ -36,7 +36,7 @@ def exposures() -> tuple[Dataset, Dataset]:
     """The AP and the LL radiograph of the phantom hip; copy them before you change them."""
     made = phantom(Side.LEFT, spacing=2.0)
     at = datetime(2026, 1, 2, 10, 11, 12, tzinfo=UTC)
-    ap, ll = (expose(made, view, Side.LEFT, at).ds for view in (ViewName.AP, ViewName.LL))
+    ap, ll = (expose(made.density, view, Side.LEFT, at).ds for view in (ViewName.AP, ViewName.LL))
     return ap, ll
 
 

@@ -32,7 +32,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def test_the_summary_has_what_a_script_needs(summary: dict[str, Any]) -> None:
-    assert set(summary) == {"state", "seconds", "objects", "dice", "assd_mm", "audit_entries"}
+    assert set(summary) == {"state", "seconds", "objects", "bones", "audit_entries"}
     assert summary["state"] == "DELIVERED"
     assert summary["audit_entries"] > 10
 
@@ -55,9 +55,12 @@ def test_the_objects_belong_to_the_study_that_was_sent(
     assert {ds.PatientID for ds in received} == {sent.PatientID}
 
 
-def test_the_hull_is_near_the_phantom(summary: dict[str, Any]) -> None:
-    assert summary["dice"] > 0.75
-    assert summary["assd_mm"] < 5
+def test_each_bone_is_near_the_truth(summary: dict[str, Any]) -> None:
+    femur, hip_bone = summary["bones"]
+    assert femur["dice"] > 0.85
+    assert femur["assd_mm"] < 2.5
+    assert hip_bone["dice"] > 0.7
+    assert hip_bone["assd_mm"] < 3.0
 
 
 def test_the_picture_can_be_opened(folder: Path) -> None:
