@@ -14,6 +14,7 @@ from typing import Any, Final
 import pydicom
 from pynetdicom import AE
 
+from node.checkpoint import keep_answers
 from storage import database, queries
 from storage.crashpoints import VARIABLE
 from storage.lifecycle import FINAL, State
@@ -112,6 +113,7 @@ def status_of(ds: pydicom.Dataset, node: Node) -> int | None:
     assoc = ae.associate(LOOPBACK, node.address.port, ae_title=node.address.ae_title)
     if not assoc.is_established:
         return None
+    keep_answers(assoc)  # pynetdicom loses one in some thousand
     try:
         answer = assoc.send_c_store(ds)
     except RuntimeError:  # the connection ended between the association and the request
