@@ -484,9 +484,12 @@ def test_strangers_cannot_use_up_the_places_of_the_modalities(node: Node) -> Non
 
 
 def test_one_modality_leaves_a_place_to_the_others(node: Node) -> None:
-    greedy = [Parrot(node.address) for _ in range(4)]
+    greedy: list[Parrot] = []
+    answers = []
     try:
-        answers = [parrot.associate() for parrot in greedy]
+        for _ in range(4):
+            greedy.append(Parrot(node.address))
+            answers.append(greedy[-1].associate())
         with Parrot(node.address) as other:
             of_other = other.associate(calling="ORTHANC")
     finally:
