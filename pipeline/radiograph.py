@@ -100,6 +100,7 @@ def read(
         UnreadablePixels: the file or its pixels are broken, blank, or in colour.
         MissingGeometry: the geometry is missing and may not be assumed.
         ContradictoryGeometry: the geometry contradicts itself or the view.
+        StudyError: a UID is missing.
     """
     return radiograph(_instance(source), view, assume, frame_number, side)
 
@@ -122,13 +123,19 @@ def radiograph(
         attenuation=seen.attenuation,
         is_valid=seen.is_valid,
         view=placed.view,
-        sop_class_uid=str(ds.SOPClassUID),
-        sop_instance_uid=str(ds.SOPInstanceUID),
-        series_instance_uid=str(ds.SeriesInstanceUID),
+        sop_class_uid=_uid(ds, "SOPClassUID"),
+        sop_instance_uid=_uid(ds, "SOPInstanceUID"),
+        series_instance_uid=_uid(ds, "SeriesInstanceUID"),
         frame_number=frame_number if frame_count(ds) > 1 else None,
         side=side,
         assumptions=placed.assumptions + seen.assumptions,
     )
+
+
+def _uid(ds: Dataset, keyword: str) -> str:
+    if not (found := str(ds.get(keyword) or "")):
+        raise StudyError(f"The image lacks its {keyword}")
+    return found
 
 
 def exposure(ds: Dataset, frame_number: int = 1) -> Exposure:

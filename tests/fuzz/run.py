@@ -24,6 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=sorted(targets.TARGETS))
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=-1, help="at most so many; default: any")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--corpus", type=Path, help="folder; default: a new one of our own seeds")
     parser.add_argument("--findings", type=Path, default=Path(tempfile.gettempdir()))
@@ -37,6 +38,7 @@ def main() -> None:
     targets.read_as_the_node_does()
     options = [
         f"-max_total_time={given.seconds}",
+        f"-runs={given.runs}",
         f"-seed={given.seed}",
         f"-artifact_prefix={given.findings}/",
         "-max_len=65536",

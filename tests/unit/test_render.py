@@ -11,7 +11,7 @@ from PIL import Image
 
 from pipeline.camera import camera
 from pipeline.geometry import project
-from pipeline.picture import HEIGHT, WIDTH, compose
+from pipeline.picture import HEIGHT, WIDTH, Nearness, compose
 from pipeline.render import outline, shaded, silhouette, viewpoint, visible
 from pipeline.types import Mesh, Radiograph, View, ViewName
 
@@ -139,7 +139,8 @@ def radiographs() -> list[Radiograph]:
 
 
 def test_the_same_result_gives_the_same_bytes(radiographs: list[Radiograph]) -> None:
-    first, again = (compose(radiographs, a_sphere(20.0), dice=0.8, assd=2.0) for _ in range(2))
+    near = [Nearness("Femur", 0.8, 2.0)]
+    first, again = (compose(radiographs, [a_sphere(20.0)], near) for _ in range(2))
 
     assert first == again
     with Image.open(BytesIO(first)) as picture:
@@ -147,10 +148,13 @@ def test_the_same_result_gives_the_same_bytes(radiographs: list[Radiograph]) -> 
         assert picture.size == (WIDTH, HEIGHT)
 
 
-def test_three_radiographs_without_a_truth_still_make_a_picture(
+def test_three_radiographs_and_two_bones_make_a_picture(
     radiographs: list[Radiograph],
 ) -> None:
     shown = [*radiographs, radiographs[0]]
 
-    with Image.open(BytesIO(compose(shown, a_sphere(20.0)))) as picture:
+    near = [Nearness("Femur", 0.8, 2.0), Nearness("Hip bone", 0.7, 3.0)]
+    spheres = [a_sphere(20.0), a_sphere(30.0)]
+
+    with Image.open(BytesIO(compose(shown, spheres, near))) as picture:
         assert picture.size == (WIDTH, HEIGHT)
