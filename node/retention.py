@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 
 from node.settings import Settings
 from node.translate import Folders
-from storage import database, files, retention
+from storage import database, files, ledger, retention
 from storage.crashpoints import Point, reached
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ def _missing_bytes(home: Housekeeping) -> int:
 def _removed(home: Housekeeping, study_instance_uid: str, reason: str) -> bool:
     node = home.settings.node.name
     with database.begin(home.engine) as conn:
-        marked = retention.mark(conn, node, home.clock(), study_instance_uid, reason=reason)
+        marked = ledger.mark_removed(conn, node, home.clock(), study_instance_uid, reason=reason)
     if marked is None:
         return False
     reached(Point.PIXELS_MARKED)

@@ -2,8 +2,8 @@
 
 A study may go once nothing hangs on its pixels: it was decided, nobody is sending it, and each of
 its jobs is DELIVERED or WITHHELD. A FAILED job is undelivered: its study stays until somebody has
-looked. First the rows say that the pixels are gone, then the files go; between the two a crash
-leaves files without a row that needs them, and `remove_strays` finds those.
+looked. First the rows say that the pixels are gone (`ledger.mark_removed`), then the files go;
+between the two a crash leaves files without a row that needs them, and `remove_strays` finds those.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Select, exists, func, select, update
+from sqlalchemy import Connection, Select, exists, func, select
 
 from storage import audit
 from storage.crashpoints import Point, reached
 from storage.lifecycle import State
-from storage.records import Json, StudyState
+from storage.records import StudyState
 from storage.schema import instances, job_instances, jobs, studies, transfers
 
 STRAY_AFTER: Final = timedelta(days=1)
@@ -73,38 +73,8 @@ def removable(conn: Connection) -> tuple[Removable, ...]:
             max(at for at in (row.last_received_at, row.last_step_at) if at is not None),
             int(row.size_bytes),
         )
-        for row in conn.execute(_removable())
+        for row in conn.execute(removable_rows())
     )
-
-
-def mark(
-    conn: Connection, node: str, at: datetime, study_instance_uid: str, *, reason: str
-) -> Removed | None:
-    """The rows of the study say that its pixels are gone; None where it may no longer go."""
-    audit.lock(conn, node)
-    uid = studies.c.study_instance_uid == study_instance_uid
-    conn.execute(select(studies.c.revision).where(uid).with_for_update())
-    if conn.execute(_removable().where(uid)).one_or_none() is None:
-        return None
-    here = (instances.c.study_instance_uid == study_instance_uid) & instances.c.removed_at.is_(None)
-    gone = conn.execute(
-        update(instances)
-        .where(here)
-        .values(removed_at=at)
-        .returning(instances.c.sop_instance_uid, instances.c.sha256, instances.c.path)
-    ).all()
-    of_study = jobs.c.study_instance_uid == study_instance_uid
-    job_ids = tuple(conn.execute(select(jobs.c.id).where(of_study)).scalars())
-    told: list[Json] = [{"sop_instance_uid": row[0], "sha256": row[1]} for row in gone]
-    audit.append(
-        conn,
-        node,
-        at,
-        "study.pixels_removed",
-        study_instance_uid=study_instance_uid,
-        details={"reason": reason, "instances": told, "jobs": list(job_ids)},
-    )
-    return Removed(tuple(row.path for row in gone), job_ids)
 
 
 def remove(
@@ -171,7 +141,8 @@ def _needed(conn: Connection, paths: Iterable[str]) -> frozenset[str]:
     return frozenset(conn.execute(select(instances.c.path).where(here)).scalars())
 
 
-def _removable() -> Select[tuple[str, datetime, datetime | None, int]]:
+def removable_rows() -> Select[tuple[str, datetime, datetime | None, int]]:
+    """A row for each study that may go: its UID, last image, last step and size."""
     uid = studies.c.study_instance_uid
     last_step = select(func.max(jobs.c.changed_at)).where(jobs.c.study_instance_uid == uid)
     unfinished = exists().where(jobs.c.study_instance_uid == uid, jobs.c.state.not_in(_DONE))

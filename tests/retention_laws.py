@@ -55,7 +55,7 @@ def delivered(engine: Engine, study: str = STUDY) -> int:
 
 def marked(engine: Engine, study: str = STUDY) -> Removed | None:
     with begin(engine) as conn:
-        return retention.mark(conn, NODE, after(100), study, reason="too old")
+        return ledger.mark_removed(conn, NODE, after(100), study, reason="too old")
 
 
 def received(engine: Engine) -> Instance:

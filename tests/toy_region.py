@@ -25,6 +25,27 @@ REGION: Region = replace(
 CENTRES = {"femur": (-10.0, 5.0, -20.0), "hip_bone": (15.0, -8.0, 22.0)}
 OTHER = (75.0, 0.0, 0.0)
 """A bone of the other side, outside the cube."""
+RUN = """
+archive = "toy.npz"
+folder = "run"
+fold = {fold}
+[pool]
+scenes = {scenes}
+[network]
+image_size = 32
+grid_size = 8
+planar = [8, 16]
+spatial = [8, 16]
+hidden = 16
+[training]
+steps = {steps}
+batch = {batch}
+threads = 1
+log_every = 1
+[training.conditions]
+points = 64
+"""
+"""A run that is learned in a second, beside its archive."""
 IDENTITY = tuple(tuple(row) for row in np.eye(4).tolist())
 
 

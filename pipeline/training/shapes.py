@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d, grid_sample
 
 from pipeline.training.archive import Archive, Case, load
+from pipeline.training.posing import centres, looked_up
 
 KNOTS = 14
 """Of a displacement along each edge of the wide cube: 37 mm apart in 512."""
@@ -72,15 +73,14 @@ def registered(template: Bones, person: Bones, cube_mm: float, far_mm: float) ->
     """(3, G, G, G) mm: the displacement u with template(p + u(p)) like the person at p."""
     moved = torch.zeros(3, KNOTS, KNOTS, KNOTS, requires_grad=True)
     optimiser = torch.optim.Adam([moved], lr=0.8)
-    places = [(_centres(cube_mm), cube_mm), (_centres(far_mm), far_mm)]
+    device = template.near.device
+    places = [(centres(POINTS, edge, device), edge) for edge in (cube_mm, far_mm)]
     wanted = [adaptive_avg_pool3d(field, POINTS).clamp(-REACH_MM, REACH_MM) for field in person]
     for _ in range(ROUNDS):
         loss = STIFFNESS * _bending(moved)
         for field, aim, (points, edge) in zip(template, wanted, places, strict=True):
-            at = (points + displaced(moved, points, far_mm)) / (edge / 2)
-            found = grid_sample(field[None], at[None], padding_mode="border", align_corners=False)[
-                0
-            ].clamp(-REACH_MM, REACH_MM)
+            found = looked_up(field, points + displaced(moved, points, far_mm), edge)
+            found = found.clamp(-REACH_MM, REACH_MM)
             weight = 0.05 + torch.exp(-aim.abs() / 4.0)
             loss = loss + ((found - aim).abs() * weight).sum() / weight.sum()
         optimiser.zero_grad()
@@ -129,12 +129,6 @@ def write(model: Model, archive: Archive, path: Path) -> None:
 
 def _bones(archive: Archive, case: Case) -> Bones:
     return Bones(archive.near(case), archive.far(case)[None])
-
-
-def _centres(edge: float) -> Tensor:
-    along = ((torch.arange(POINTS) + 0.5) / POINTS - 0.5) * edge
-    z, y, x = torch.meshgrid(along, along, along, indexing="ij")
-    return torch.stack([x, y, z], dim=-1)
 
 
 def _bending(knots: Tensor) -> Tensor:

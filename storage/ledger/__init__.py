@@ -17,6 +17,7 @@ from storage.ledger.jobs import (
 )
 from storage.ledger.proving import ask, disprove, prove
 from storage.ledger.receiving import Receipt, decide, note, quarantine, receive
+from storage.ledger.removing import mark_removed
 from storage.ledger.waiting import close_transfers, count_study, open_transfer
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "decide",
     "disprove",
     "ignore_outcome",
+    "mark_removed",
     "note",
     "open_job",
     "open_transfer",

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline.training.parallel import ALONE, any_of, average, team
-from tests.toy_region import toy_archive
+from tests.toy_region import RUN, toy_archive
 
 MEMBER = """
 import json
@@ -127,31 +127,10 @@ def test_a_process_alone_is_the_first_and_changes_nothing(
     assert weight.grad is None
 
 
-RUN = """
-archive = "toy.npz"
-folder = "run"
-fold = 1
-[pool]
-scenes = 4
-[network]
-image_size = 32
-grid_size = 8
-planar = [8, 16]
-spatial = [8, 16]
-hidden = 16
-[training]
-steps = 3
-batch = 1
-threads = 1
-log_every = 1
-[training.conditions]
-points = 64
-"""
-
-
 def test_two_processes_train_one_run(tmp_path: Path) -> None:
     toy_archive(tmp_path / "toy.npz")
-    (tmp_path / "run.toml").write_text(RUN, encoding="utf-8")
+    run = RUN.format(fold=1, scenes=4, steps=3, batch=1)
+    (tmp_path / "run.toml").write_text(run, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "pipeline.training.command", "run.toml"]
     ran = subprocess.run(

@@ -25,29 +25,12 @@ from pipeline.training.pool import fill
 from pipeline.training.posing import centres
 from pipeline.training.settings import Peers
 from pipeline.types import ViewName
-from tests.toy_region import CENTRES, as_seen, radius, straight, toy_archive
+from tests.toy_region import CENTRES, RUN, as_seen, radius, straight, toy_archive
 
 SIZE = 32
 CUBE_MM = 120.0
 STILL = Conditions(exposure=CLEAN)
-RUN = """
-archive = "toy.npz"
-folder = "run"
-fold = 0
-[pool]
-scenes = 2
-[network]
-image_size = 32
-grid_size = 8
-planar = [8, 16]
-spatial = [8, 16]
-hidden = 16
-[training]
-batch = 2
-threads = 1
-log_every = 1
-[training.conditions]
-points = 64
+PEERS = """
 [peers]
 engines = {engines}
 grid = 32
@@ -249,7 +232,8 @@ def test_engines_that_were_judged_on_different_people_are_not_compared() -> None
 def _run_file(folder: Path, toy: Archive, engines: list[str]) -> Path:
     (folder / "toy.npz").write_bytes(toy.path.read_bytes())
     path = folder / "run.toml"
-    path.write_text(RUN.format(engines=engines), encoding="utf-8")
+    run = RUN.format(fold=0, scenes=2, steps=4000, batch=2) + PEERS.format(engines=engines)
+    path.write_text(run, encoding="utf-8")
     return path
 
 

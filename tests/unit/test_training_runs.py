@@ -33,29 +33,9 @@ from pipeline.training.loop import train as train_run
 from pipeline.training.pool import fill
 from pipeline.training.regions import REGIONS
 from pipeline.training.settings import RunFault, read
-from tests.toy_region import CENTRES, radius, toy_archive
+from tests.toy_region import CENTRES, RUN, radius, toy_archive
 
 SIZE = 32
-RUN = """
-archive = "toy.npz"
-folder = "run"
-fold = {fold}
-[pool]
-scenes = 2
-[network]
-image_size = 32
-grid_size = 8
-planar = [8, 16]
-spatial = [8, 16]
-hidden = 16
-[training]
-steps = {steps}
-batch = 2
-threads = 1
-log_every = 1
-[training.conditions]
-points = 64
-"""
 SMALL = Shape(("femur", "hip_bone"), 120.0, SIZE, 8, planar=(8, 16), spatial=(8, 16), hidden=16)
 
 
@@ -258,8 +238,8 @@ def test_means_are_over_people_and_not_over_sides() -> None:
 def test_the_command_trains_resumes_draws_and_judges(toy: Archive, tmp_path: Path) -> None:
     (tmp_path / "toy.npz").write_bytes(toy.path.read_bytes())
     out = Console(record=True, width=120)
-    assert train(out, _run_file(tmp_path, RUN.format(fold=0, steps=2)))
-    assert train(out, _run_file(tmp_path, RUN.format(fold=0, steps=3)))
+    assert train(out, _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=2, batch=2)))
+    assert train(out, _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=3, batch=2)))
     run = tmp_path / "run"
     lines = (run / "curve.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
@@ -272,13 +252,13 @@ def test_the_command_trains_resumes_draws_and_judges(toy: Archive, tmp_path: Pat
 
 def test_a_run_that_cannot_be_followed_says_why(toy: Archive, tmp_path: Path) -> None:
     out = Console(record=True)
-    path = _run_file(tmp_path, RUN.format(fold=0, steps=2))
+    path = _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=2, batch=2))
     with pytest.raises(LearningError, match="There is no archive"):
         train(out, path)
     (tmp_path / "toy.npz").write_bytes(toy.path.read_bytes())
     with pytest.raises(LearningError, match="train first"):
         evaluate(out, path)
-    path = _run_file(tmp_path, RUN.format(fold='"none"', steps=2))
+    path = _run_file(tmp_path, RUN.format(fold='"none"', scenes=2, steps=2, batch=2))
     with pytest.raises(LearningError, match="nobody is left to judge on"):
         evaluate(out, path)
 
