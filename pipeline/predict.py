@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.attributes import attributes
 from pipeline.errors import ContradictoryGeometry, MissingGeometry
-from pipeline.geometry import source_to_isocentre
+from pipeline.geometry import shifted, source_to_isocentre
 from pipeline.pixels import read_dataset_of
 from pipeline.quality import judge
 from pipeline.radiograph import exposure, read_all
@@ -133,9 +133,7 @@ def meeting_point(views: Sequence[View]) -> Float:
 
 
 def _moved(view: View, by: Float) -> View:
-    patient_from_detector = view.patient_from_detector.copy()
-    patient_from_detector[:3, 3] += by
-    moved = replace(view, source=view.source + by, patient_from_detector=patient_from_detector)
+    moved = shifted(view, by)
     if source_to_isocentre(moved) <= 0:
         raise ContradictoryGeometry(
             f"The bones are looked for behind the source of the view {view.name}: give their centre"

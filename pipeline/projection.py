@@ -109,6 +109,14 @@ def mirror(view: View) -> View:
     )
 
 
+def shifted(view: View, by: ArrayLike) -> View:
+    """The camera, moved with its detector by (3,) mm: what it sees of a patient moved as far."""
+    patient_from_detector = view.patient_from_detector.copy()
+    patient_from_detector[:3, 3] += np.asarray(by, np.float64)
+    source = view.source + np.asarray(by, np.float64)
+    return replace(view, source=source, patient_from_detector=patient_from_detector)
+
+
 def grid(extent_mm: float, size: int, centre: ArrayLike = (0.0, 0.0, 0.0)) -> Float:
     """(4, 4) voxel centre (k, j, i, 1) to LPS mm, of a cube of `size`^3 voxels about `centre`.
 

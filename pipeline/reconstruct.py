@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 
 from pipeline.errors import PipelineError
 from pipeline.types import Algorithm, Radiograph, Reconstruction, Side
-from pipeline.weights import regions, trained_for
+from pipeline.weights import digest_for, regions
 
 LIFTING: Final = "lifting"
 VISUAL_HULL: Final = "visual-hull"
@@ -50,8 +50,7 @@ def algorithm(model: str, region: str = "") -> Algorithm:
     """
     _require(model)
     if model == LIFTING:
-        digest = trained_for(region).digest
-        return Algorithm("Osteon lifting network", "1.0.0", digest, (GRID,))
+        return Algorithm("Osteon lifting network", "1.1.0", digest_for(region), (GRID,))
     why = "chosen by rule" if region in regions() else "no trained network for this region"
     return Algorithm(f"Osteon visual hull, {why}", "1.0.0", "", (GRID,))
 

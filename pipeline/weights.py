@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
+from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, parsed, written
 from pipeline.types import Code
 
 if TYPE_CHECKING:
@@ -27,13 +28,8 @@ FORMAT: Final = "osteon-lifting-1"
 SUFFIX: Final = ".safetensors"
 FOLDER: Final = Path(__file__).with_name("weights")
 """The weights that are shipped; beside each file lies its model card."""
-LARGEST_HEADER: Final = 1_000_000
 LARGEST_FILE: Final = 16_000_000
 """Bytes: weights travel with the package."""
-
-
-class BrokenWeights(PipelineError):
-    """A file of trained weights cannot be used: it is damaged, or made for another version."""
 
 
 class NotTrained(PipelineError):
@@ -70,6 +66,19 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Closer:
+    """That a network takes a closer look at one bone of a region, and where."""
+
+    region: str
+    bone: str
+    """As the region lists it; it is the only bone of the network."""
+    reach_mm: float
+    """The bone is found by the mean of its voxels down to so far below its top."""
+    offset: tuple[float, float, float]
+    """mm, from there to the centre of the network's cube, x y z of a right bone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """What the header of a weights file says."""
 
@@ -83,21 +92,39 @@ class Trained:
     digest: str
     """SHA-256, hex."""
     path: Path
+    closer: Closer | None = None
+    """Of a network that is asked after that of another region, never by a rule."""
 
 
 def regions(folder: Path | None = None) -> dict[str, Trained]:
-    """The weights that there are, by region.
+    """The weights that there are, by region; without those that look closer at a bone of one.
 
     Raises:
         BrokenWeights: one of the files is damaged, or two are of one region.
     """
-    found: dict[str, Trained] = {}
-    for path in sorted((folder or FOLDER).glob(f"*{SUFFIX}")):
-        one = read_header(path)
-        if one.region in found:
-            raise BrokenWeights(f"{path.name} is a second file for the region {one.region}")
-        found[one.region] = one
-    return found
+    return {name: one for name, one in _all(folder).items() if one.closer is None}
+
+
+def closer_looks(region: str) -> tuple[Trained, ...]:
+    """The networks that look closer at bones of `region`, in the order of their names.
+
+    Raises:
+        BrokenWeights: as `regions`.
+    """
+    return tuple(one for one in _all(None).values() if one.closer and one.closer.region == region)
+
+
+def digest_for(region: str) -> str:
+    """SHA-256, hex, of all networks that a result for `region` comes from.
+
+    Raises:
+        NotTrained: as `trained_for`.
+        BrokenWeights: the same.
+    """
+    first, closer = trained_for(region), closer_looks(region)
+    if not closer:
+        return first.digest
+    return hashlib.sha256("".join(one.digest for one in (first, *closer)).encode()).hexdigest()
 
 
 def trained_for(region: str) -> Trained:
@@ -120,7 +147,7 @@ def read_header(path: Path) -> Trained:
     Raises:
         BrokenWeights: it is cut off, is of another version, or contradicts itself.
     """
-    header, _, size = _header(path)
+    header, _, size = header_of(path)
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         said = metadata.get("format") if isinstance(metadata, dict) else None
@@ -147,8 +174,8 @@ def load(path: Path) -> Lifting:
 
     trained = read_header(path)
     content = path.read_bytes()
-    header, start, _ = _header(path)
-    if _digest(header, content[start:]) != trained.digest:
+    header, start, _ = header_of(path)
+    if digest_of(header, content[start:]) != trained.digest:
         raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
     fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in trained.shape.items()
@@ -194,11 +221,13 @@ def export(net: Lifting, path: Path, described: Trained) -> Trained:
         "limits": json.dumps(asdict(described.limits)),
         "trained": described.trained,
     }
+    if described.closer:
+        metadata["closer"] = json.dumps(asdict(described.closer))
     content = save(tensors)
-    header, start = _parsed(content)
+    header, start = parsed(content)
     header["__metadata__"] = metadata
-    metadata["sha256"] = _digest(header, content[start:])
-    content = _written(header) + content[start:]
+    metadata["sha256"] = digest_of(header, content[start:])
+    content = written(header) + content[start:]
     if len(content) > LARGEST_FILE:
         raise BrokenWeights(f"The weights take {len(content)} bytes, more than {LARGEST_FILE}")
     partial = path.with_name(f".{path.name}.part")
@@ -207,15 +236,31 @@ def export(net: Lifting, path: Path, described: Trained) -> Trained:
     return read_header(path)
 
 
-def described(region: str, bones: tuple[TrainedBone, ...], limits: Limits, trained: str) -> Trained:
+def described(
+    region: str,
+    bones: tuple[TrainedBone, ...],
+    limits: Limits,
+    trained: str,
+    closer: Closer | None = None,
+) -> Trained:
     """What `export` is told of a network; digest and path are those of the file, later."""
-    return Trained(region, bones, {}, limits, trained, "", Path())
+    return Trained(region, bones, {}, limits, trained, "", Path(), closer)
 
 
 def relimited(path: Path, limits: Limits, bones: tuple[TrainedBone, ...] | None = None) -> Trained:
     """Write the limits, or the calibration of the bones, of a weights file anew."""
     trained = read_header(path)
     return export(load(path), path, replace(trained, limits=limits, bones=bones or trained.bones))
+
+
+def _all(folder: Path | None) -> dict[str, Trained]:
+    found: dict[str, Trained] = {}
+    for path in sorted((folder or FOLDER).glob(f"*{SUFFIX}")):
+        one = read_header(path)
+        if one.region in found:
+            raise BrokenWeights(f"{path.name} is a second file for the region {one.region}")
+        found[one.region] = one
+    return found
 
 
 def _trained(metadata: Mapping[str, str], path: Path) -> Trained:
@@ -227,45 +272,26 @@ def _trained(metadata: Mapping[str, str], path: Path) -> Trained:
     limits = Limits(**json.loads(metadata["limits"]))
     if len(bones) != len(shape["bones"]):
         raise ValueError("bones: another number than the network gives")
+    closer = _closer(json.loads(metadata["closer"])) if "closer" in metadata else None
     numbers = [*asdict(limits).values(), *(bone.error_factor for bone in bones)]
+    if closer:
+        numbers += [closer.reach_mm, *closer.offset]
+        if len(bones) != 1:
+            raise ValueError("closer: the network gives more than one bone")
     if not all(math.isfinite(float(number)) for number in numbers):
         raise ValueError("limits: not finite")
     return Trained(
-        metadata["region"], bones, shape, limits, metadata["trained"], metadata["sha256"], path
+        region=metadata["region"],
+        bones=bones,
+        shape=shape,
+        limits=limits,
+        trained=metadata["trained"],
+        digest=metadata["sha256"],
+        path=path,
+        closer=closer,
     )
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int, int]:
-    """The JSON header, where the tensors start, and how many bytes of them there are."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= min(LARGEST_HEADER, size - 8):
-            raise BrokenWeights(f"{path.name} is no weights file, or cut off")
-        header, start = _parsed(length.to_bytes(8, "little") + file.read(length), path.name)
-    return header, start, size - start
-
-
-def _parsed(content: bytes, name: str = "the file") -> tuple[dict[str, Any], int]:
-    start = 8 + int.from_bytes(content[:8], "little")
-    try:
-        header = json.loads(content[8:start])
-    except ValueError as fault:
-        raise BrokenWeights(f"The header of {name} is no JSON") from fault
-    if not isinstance(header, dict):
-        raise BrokenWeights(f"The header of {name} is no table")
-    return header, start
-
-
-def _written(header: Mapping[str, Any]) -> bytes:
-    """The header as bytes, always the same: safetensors itself shuffles the metadata."""
-    text = json.dumps(header, sort_keys=True).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _digest(header: Mapping[str, Any], tensors: bytes) -> str:
-    """SHA-256 over the header without the digest itself, and over the tensors."""
-    metadata = {k: v for k, v in header["__metadata__"].items() if k != "sha256"}
-    said = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
-    return hashlib.sha256(said.encode() + b"\0" + tensors).hexdigest()
+def _closer(told: Mapping[str, Any]) -> Closer:
+    x, y, z = (float(number) for number in told["offset"])
+    return Closer(str(told["region"]), str(told["bone"]), float(told["reach_mm"]), (x, y, z))

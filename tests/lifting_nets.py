@@ -10,7 +10,7 @@ import torch
 
 from pipeline.models.lifting import Lifting, Shape
 from pipeline.types import Code
-from pipeline.weights import Limits, Trained, TrainedBone, described, export
+from pipeline.weights import Closer, Limits, Trained, TrainedBone, described, export
 
 Triple = tuple[float, float, float]
 SHARPNESS = 4.0
@@ -66,7 +66,8 @@ def shipped(
     *bones: TrainedBone,
     region: str = "hip",
     limits: Limits | None = None,
+    closer: Closer | None = None,
 ) -> Trained:
     """The network as a weights file of `folder`."""
-    told = described(region, bones or (FEMUR,), limits or LENIENT, "made by hand")
+    told = described(region, bones or (FEMUR,), limits or LENIENT, "made by hand", closer)
     return export(net, folder / f"{region}.safetensors", told)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, interpolate
 
-from pipeline.models.lifting import SMALLEST_DEPTH, Answer, Features, Lifting
+from pipeline.models.lifting import SMALLEST_DEPTH, Answer, Features, Lifting, Seen
 
 COARSEST = 32
 """Voxels along each edge where every voxel is asked."""
@@ -42,12 +42,21 @@ class Field:
 
 
 def field(net: Lifting, features: Features) -> Field:
-    """The field of one sample all of whose views are present."""
+    """The field of features that the network has made of one sample."""
     planes = features.planes[0].float()
     rows, columns = planes.shape[-2:]
     tables = planes.flatten(2).transpose(1, 2).contiguous()
     grid = torch.cat([features.grid[0].float(), features.coarse[0]]).flatten(1).T.contiguous()
     return Field(net, tuple(tables), (rows, columns), grid, features.seen.projections[0])
+
+
+def encoded(net: Lifting, seen: Seen) -> Field:
+    """The field of one sample all of whose views are present."""
+    # bfloat16 where the processor has it: where it is emulated it is slower than float32
+    has_bfloat16 = torch.cpu._is_avx512_bf16_supported()
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16):
+        features = net.features(seen)
+    return field(net, features)
 
 
 def asked(of: Field, points: Tensor) -> Answer:
@@ -63,24 +72,24 @@ def signed_distances(of: Field, size: int) -> Tensor:
         of: The field.
         size: Voxels along each edge: `COARSEST` times a power of two, or less than `COARSEST`.
     """
-    coarsest = min(size, COARSEST)
-    found: Tensor = asked(of, centres(of, coarsest)).distance.T.unflatten(1, (coarsest,) * 3)
+    cube_mm, coarsest = of.net.shape.cube_mm, min(size, COARSEST)
+    found: Tensor = asked(of, centres(cube_mm, coarsest)).distance.T.unflatten(1, (coarsest,) * 3)
     while found.shape[-1] < size:
-        reach = REACH * of.net.shape.cube_mm / found.shape[-1]
+        reach = REACH * cube_mm / found.shape[-1]
         fine: Tensor = interpolate(
             found[None], scale_factor=2, mode="trilinear", align_corners=False
         )[0]
         is_near = (fine.abs() < reach).any(dim=0).flatten().nonzero()[:, 0]
         if len(is_near):
-            points = centres(of, fine.shape[-1])[is_near]
+            points = centres(cube_mm, fine.shape[-1])[is_near]
             fine.flatten(1)[:, is_near] = asked(of, points).distance.T
         found = fine
     return found
 
 
-def centres(of: Field, size: int) -> Tensor:
-    """(size ** 3, 3) x, y, z of the voxel centres, mm."""
-    along = ((torch.arange(size) + 0.5) / size - 0.5) * of.net.shape.cube_mm
+def centres(cube_mm: float, size: int) -> Tensor:
+    """(size ** 3, 3) x, y, z of the voxel centres of a cube about the origin, mm."""
+    along = ((torch.arange(size) + 0.5) / size - 0.5) * cube_mm
     z, y, x = torch.meshgrid(along, along, along, indexing="ij")
     return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
 

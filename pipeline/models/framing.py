@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +20,53 @@ from torch.nn.functional import avg_pool2d, grid_sample
 
 from pipeline.camera import CUSTOMARY, orientation_axes
 from pipeline.models.lifting import Seen, normalised
-from pipeline.projection import pixel_from_patient, source_to_detector
-from pipeline.types import Float, View
+from pipeline.projection import pixel_from_patient, shifted, source_to_detector
+from pipeline.types import Float, Radiograph, View
 
 FIELD = 1.25
 """What an image shows at the isocentre, as a share of the cube's edge."""
+
+
+class Framed(NamedTuple):
+    """A radiograph as the network wants it."""
+
+    image: Tensor
+    """(size, size) float32, rising with the attenuation."""
+    is_valid: Tensor
+    """(size, size) bool."""
+    view: View
+
+
+def cut_out(
+    radiographs: Sequence[Radiograph],
+    *,
+    cube_mm: float,
+    size: int,
+    about: ArrayLike = (0.0, 0.0, 0.0),
+) -> tuple[Framed, ...]:
+    """The squares of radiographs that show the cube about a point (3,), mm, now the isocentre."""
+    away = -np.asarray(about, np.float64)
+    return tuple(
+        Framed(
+            *framed(
+                one.attenuation,
+                one.is_valid,
+                shifted(one.view, away),
+                cube_mm=cube_mm,
+                size=size,
+            )
+        )
+        for one in radiographs
+    )
+
+
+def seen_in(frames: Sequence[Framed]) -> Seen:
+    """One sample of all frames, for the network."""
+    return seen(
+        torch.stack([one.image for one in frames]),
+        torch.stack([one.is_valid for one in frames]),
+        [one.view for one in frames],
+    )
 
 
 def framed(

@@ -7,20 +7,19 @@ mirrored back before any surface is cut, so that volumes and surfaces are those 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from pipeline.coverage import coverage, coverage_assumptions
 from pipeline.errors import MissingView, NoBone, StudyError
 from pipeline.geometry import grid, mirror
 from pipeline.models.bones import apart, mesh_of, one_piece, probability_of
-from pipeline.models.field import Field, asked, field, signed_distances
-from pipeline.models.framing import framed, seen
+from pipeline.models.closer import Look, Near, looked, replaced
+from pipeline.models.field import Field, asked, encoded, signed_distances
+from pipeline.models.framing import Framed, cut_out, seen_in
 from pipeline.models.lifting import Lifting
 from pipeline.outlines import Plate
 from pipeline.trust import trust
@@ -32,9 +31,8 @@ from pipeline.types import (
     Radiograph,
     Reconstruction,
     Side,
-    View,
 )
-from pipeline.weights import Trained, load, trained_for
+from pipeline.weights import Trained, closer_looks, load, trained_for
 
 SIZE = 128
 """Voxels along each edge of the result."""
@@ -45,14 +43,6 @@ ONE_VIEW = Assumption(
 
 COLOURS = ((233, 217, 186), (126, 190, 230), (236, 150, 128), (160, 214, 140))
 """Of the bones of a region, in their order: viewers lay them over a grey volume."""
-
-
-class Framed(NamedTuple):
-    """A radiograph as the network wants it."""
-
-    image: Tensor
-    is_valid: Tensor
-    view: View
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +58,22 @@ class Understood:
 
     trained: Trained
     field: Field
+    radiographs: tuple[Radiograph, ...]
+    """Of a right bone: those of a left one with mirrored cameras."""
     is_mirrored: bool
     plates: tuple[Plate, ...]
     """What the network saw, and where it was taken from: of the patient, not of a mirror image."""
 
-    def own_error(self, number: int, mesh: Mesh) -> float:
-        """The error that the network expects of the surface of bone `number`, mean in mm."""
+    def own_error(self, number: int, mesh: Mesh, looks: Sequence[Look]) -> float:
+        """The error that the networks expect of the surface of bone `number`, mean in mm."""
         points = torch.from_numpy(mesh.vertices).float()
         if self.is_mirrored:
             points = points * torch.tensor([-1.0, 1.0, 1.0])
-        expected = asked(self.field, points).log_error[:, number].exp().mean()
-        return float(expected) * self.trained.bones[number].error_factor
+        expected = asked(self.field, points).log_error[:, number].exp()
+        expected = expected * self.trained.bones[number].error_factor
+        for look in (look for look in looks if look.near.number == number):
+            expected = torch.lerp(expected, look.error(points), look.share(points))
+        return float(expected.mean())
 
 
 def reconstruct(
@@ -120,32 +115,35 @@ def understand(radiographs: Sequence[Radiograph], region: str, side: Side) -> Un
     if is_paired and side not in (Side.LEFT, Side.RIGHT):
         raise StudyError(f"The side of the {region} is not known, and the bones differ by it")
     is_mirrored = is_paired and side is Side.LEFT
-    frames = [_framed(net, radiograph, is_mirrored=is_mirrored) for radiograph in radiographs]
-    # bfloat16 where the processor has it: where it is emulated it is slower than float32
-    has_bfloat16 = torch.cpu._is_avx512_bf16_supported()
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16):
-        features = net.features(
-            seen(
-                torch.stack([one.image for one in frames]),
-                torch.stack([one.is_valid for one in frames]),
-                [one.view for one in frames],
-            )
-        )
+    as_right = tuple(
+        replace(one, view=mirror(one.view)) if is_mirrored else one for one in radiographs
+    )
+    frames = cut_out(as_right, cube_mm=net.shape.cube_mm, size=net.shape.image_size)
     plates = tuple(_plate(one, is_mirrored=is_mirrored) for one in frames)
-    return Understood(trained, field(net, features), is_mirrored, plates)
+    return Understood(trained, encoded(net, seen_in(frames)), as_right, is_mirrored, plates)
+
+
+def nears_of(trained: Trained) -> tuple[Near, ...]:
+    """The networks that look closer at bones of the region that `trained` knows."""
+    names = [bone.name for bone in trained.bones]
+    return tuple(
+        Near(
+            _net(one.path, one.digest),
+            names.index(one.closer.bone),
+            one.closer.reach_mm,
+            one.closer.offset,
+            one.bones[0].error_factor,
+        )
+        for one in closer_looks(trained.region)
+        if one.closer and one.closer.bone in names
+    )
 
 
 def warm(region: str) -> None:
-    """The network of `region` is in memory."""
+    """The networks of `region` are in memory."""
     trained = trained_for(region)
     _net(trained.path, trained.digest)
-
-
-def _framed(net: Lifting, radiograph: Radiograph, *, is_mirrored: bool) -> Framed:
-    view = mirror(radiograph.view) if is_mirrored else radiograph.view
-    cube_mm, size = net.shape.cube_mm, net.shape.image_size
-    image, valid = radiograph.attenuation, radiograph.is_valid
-    return Framed(*framed(image, valid, view, cube_mm=cube_mm, size=size))
+    nears_of(trained)
 
 
 def _plate(one: Framed, *, is_mirrored: bool) -> Plate:
@@ -160,10 +158,15 @@ def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:
     Raises:
         NoBone: one that a result cannot be without is not there.
     """
-    distances = apart(signed_distances(understood.field, SIZE))
+    distances = signed_distances(understood.field, SIZE)
+    cube_mm = understood.field.net.shape.cube_mm
+    looks = looked(distances, cube_mm, understood.radiographs, nears_of(understood.trained))
+    for look in looks:
+        distances = replaced(distances, cube_mm, look)
+    distances = apart(distances)
     if understood.is_mirrored:
         distances = distances.flip(-1)
-    affine = grid(understood.field.net.shape.cube_mm, SIZE)
+    affine = grid(cube_mm, SIZE)
     found = []
     for number, (known, raw) in enumerate(
         zip(understood.trained.bones, distances.numpy(), strict=True)
@@ -174,7 +177,7 @@ def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:
                 raise NoBone(f"No {known.name.lower()} is found where the radiographs look")
             continue
         mesh = mesh_of(distance, affine, bones=len(distances))
-        error = understood.own_error(number, mesh)
+        error = understood.own_error(number, mesh, looks)
         probability = probability_of(distance, error, affine)
         of_side = side if known.is_paired else Side.UNPAIRED
         rgb = COLOURS[number % len(COLOURS)]

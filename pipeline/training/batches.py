@@ -18,6 +18,7 @@ from pipeline.models.framing import seen
 from pipeline.models.lifting import Seen
 from pipeline.training.exposure import Exposure, exposed
 from pipeline.training.pool import Shot, Simulated
+from pipeline.types import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class Conditions:
     """Standard deviation of a wrong SID, as a share."""
     points: int = 8192
     """Of each scene."""
+
+
+class Taken(NamedTuple):
+    """Radiographs of one scene."""
+
+    images: Tensor
+    """(V, H, W) attenuation of any scale."""
+    is_valid: Tensor
+    """(V, H, W) bool."""
+    views: tuple[View, ...]
 
 
 class Batch(NamedTuple):
@@ -99,11 +110,24 @@ def seen_of(
     generator: torch.Generator,
 ) -> Seen:
     """These shots of a scene as the network is given them: one sample."""
+    taken = taken_of(scene, chosen, conditions, is_wrong=is_wrong, generator=generator)
+    return seen(taken.images, taken.is_valid, taken.views)
+
+
+def taken_of(
+    scene: Simulated,
+    chosen: Sequence[int],
+    conditions: Conditions,
+    *,
+    is_wrong: bool,
+    generator: torch.Generator,
+) -> Taken:
+    """These shots of a scene, exposed, with the cameras that are told."""
     size = scene.thickness.shape[-1]
     shots = [scene.shots[n] for n in chosen]
     known = [told(shot, conditions, generator) if is_wrong else shot for shot in shots]
     images, is_valid = exposed(scene.thickness[list(chosen)], conditions.exposure, generator)
-    return seen(images, is_valid, [shot.camera(size) for shot in known])
+    return Taken(images, is_valid, tuple(shot.camera(size) for shot in known))
 
 
 def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot:

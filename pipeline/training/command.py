@@ -19,7 +19,8 @@ import torch
 from pipeline.models.lifting import Lifting, Shape
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive, Case
-from pipeline.training.loop import start
+from pipeline.training.beginnings import begin_with
+from pipeline.training.loop import Run, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.parallel import Team, any_of, team
 from pipeline.training.pool import fill
@@ -56,6 +57,8 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
     )
     _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
+    if run.step == 0 and settings.begin_with:
+        _begin(run, settings.begin_with)
     said = [0.0]
 
     def tell(line: dict[str, float]) -> None:
@@ -72,6 +75,15 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
     )
     say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
     return is_done
+
+
+def _begin(run: Run, checkpoint: Path) -> None:
+    if not checkpoint.exists():
+        raise RunFault(f"There is no {checkpoint} to begin with")
+    try:
+        begin_with(run, checkpoint)
+    except ValueError as fault:
+        raise RunFault(f"{checkpoint} is no beginning for this run: {fault}") from fault
 
 
 def _silent(_: str) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import torch
 
+from pipeline.models.closer import Near
 from pipeline.training.archive import Archive, Case
 from pipeline.training.command import Say, archive_of, trained
-from pipeline.training.judging import as_json, as_markdown, judged, network, summarised
+from pipeline.training.given import network
+from pipeline.training.judging import as_json, as_markdown, judged, summarised
+from pipeline.training.regions import WITHIN, Region
 from pipeline.training.settings import RunFault, RunSettings, read
 
 
@@ -25,7 +28,7 @@ def evaluate(path: Path, say: Say = print) -> Path:
     net, step = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
     found = judged(
-        network(net, size=archive.region.voxels),
+        network(net, size=archive.region.voxels, closer=nears_of(path, settings, archive.region)),
         archive,
         cases,
         image_size=settings.network.image_size,
@@ -42,6 +45,25 @@ def evaluate(path: Path, say: Say = print) -> Path:
     (settings.folder / "results.json").write_text(json.dumps(as_json(found, summaries), indent=1))
     say(table)
     return settings.folder / "results.md"
+
+
+def nears_of(path: Path, settings: RunSettings, region: Region) -> tuple[Near, ...]:
+    """The trained networks that look closer, of the run files that the run names.
+
+    Raises:
+        RunFault: one of them has no checkpoint, or is of no bone of the region.
+    """
+    nears = []
+    for name in settings.evaluation.closer:
+        of = read(path.parent / name)
+        archive = archive_of(of)
+        within = WITHIN.get(archive.region.name)
+        if within is None or within.region != region.name:
+            raise RunFault(f"{name} does not look closer at a bone of the {region.name}")
+        net, _ = trained(archive, of)
+        number = region.targets.index(within.bone)
+        nears.append(Near(net, number, within.reach_mm, within.offset))
+    return tuple(nears)
 
 
 def left_out(archive: Archive, settings: RunSettings) -> tuple[Case, ...]:

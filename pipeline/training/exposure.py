@@ -9,7 +9,7 @@ one view, metal too, is not seen in another; only the bones are the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +65,13 @@ class Exposure:
 KVP = 80.0
 CLEAN = Exposure(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 """The bones alone."""
+
+
+def in_finer_pixels(exposure: Exposure, factor: int) -> Exposure:
+    """The same in pixels of which `factor` stand along each of those before."""
+    return replace(
+        exposure, blur_pixels=exposure.blur_pixels * factor, noise=exposure.noise * factor
+    )
 
 
 class _Shown(NamedTuple):

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from pipeline.metrics import dice, one_way_distances
 from pipeline.models.framing import FIELD
-from pipeline.models.lifting import Lifting, Seen
 from pipeline.training.archive import Archive, Case
-from pipeline.training.batches import Conditions, seen_of
 from pipeline.training.exposure import CLEAN, Exposure
+from pipeline.training.given import FINER, Reconstruct, given_of
 from pipeline.training.outlines import true_outlines
 from pipeline.training.pool import Shot, simulate
 from pipeline.training.posing import RIGID, Pose
@@ -31,10 +30,6 @@ from pipeline.types import Mesh, ViewName
 
 MARGIN_MM = 6.0
 """A surface this near to a face of the cube is cut off, and not judged."""
-Reconstruct = Callable[[Seen, Tensor], Tensor]
-"""From one sample of views to (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as
-the archive. The second argument, for those that start from outlines, is the true outline of each
-bone in each view, (V, T, H / 2, W / 2) bool, filled: a network must not look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,21 +177,6 @@ def as_json(judgements: Sequence[Judgement], summaries: Sequence[Summary]) -> Ma
     }
 
 
-def network(net: Lifting, *, size: int) -> Reconstruct:
-    """The network as an engine to be judged: `size` is the archive's."""
-
-    @torch.no_grad()
-    def reconstruct(seen: Seen, _: Tensor) -> Tensor:
-        features = net.features(seen)
-        along = ((torch.arange(size) + 0.5) / size - 0.5) * net.shape.cube_mm
-        z, y, x = torch.meshgrid(along, along, along, indexing="ij")
-        points = torch.stack([x, y, z], dim=-1).reshape(1, -1, 3)
-        parts = [net.at(features, part).distance[0] for part in points.split(1 << 17, dim=1)]
-        return torch.cat(parts).T.reshape(-1, size, size, size)
-
-    return reconstruct
-
-
 def _one(
     reconstruct: Reconstruct,
     archive: Archive,
@@ -205,26 +185,27 @@ def _one(
     image_size: int,
     generator: torch.Generator,
 ) -> list[Judgement]:
-    edge = archive.region.cube_mm
-    shots = [standard(name, edge, image_size, condition.is_alone, generator) for name in "FL"]
+    edge, fine = archive.region.cube_mm, image_size * FINER
+    shots = [standard(name, edge, fine, condition.is_alone, generator) for name in "FL"]
     simulated, scene, pose = simulate(
         case,
         archive,
-        image_size=image_size,
+        image_size=fine,
         pose=RIGID,
         shots=shots,
         generator=generator,
         targets_only=condition.without_neighbours,
     )
-    given = seen_of(
+    given = given_of(
         simulated,
         condition.views,
-        Conditions(exposure=condition.exposure),
-        is_wrong=condition.is_told_wrongly,
+        condition.exposure,
+        is_told_wrongly=condition.is_told_wrongly,
+        outlines=true_outlines(scene, [shots[n].camera(image_size) for n in condition.views]),
+        cube_mm=edge,
         generator=generator,
     )
-    outlines = true_outlines(scene, [shots[view].camera(image_size) for view in condition.views])
-    distances = reconstruct(given, outlines).numpy()
+    distances = reconstruct(given).numpy()
     truth = scene.near.numpy()
     found = []
     for channel, bone in enumerate(archive.region.targets):

@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.lifting import Seen
 from pipeline.training import loop, peers_nets, peers_shape
 from pipeline.training.archive import Archive
 from pipeline.training.command import Say, archive_of, learned_from, shape_of, trained
 from pipeline.training.evaluating import left_out
-from pipeline.training.judging import CONDITIONS, Judgement, Reconstruct, judged, network
+from pipeline.training.given import Given, Reconstruct, network
+from pipeline.training.judging import CONDITIONS, Judgement, judged
 from pipeline.training.peers_budget import spend
 from pipeline.training.peers_cubes import cube_engine
 from pipeline.training.peers_hull import hull_engine
@@ -198,9 +198,9 @@ def _count(net: nn.Module) -> int:
 
 
 def _timed(reconstruct: Reconstruct, seconds: list[float]) -> Reconstruct:
-    def timed(seen: Seen, shadows: Tensor) -> Tensor:
+    def timed(given: Given) -> Tensor:
         began = time.monotonic()
-        made = reconstruct(seen, shadows)
+        made = reconstruct(given)
         seconds.append(time.monotonic() - began)
         return made
 

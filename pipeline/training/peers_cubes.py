@@ -22,7 +22,7 @@ from torch.nn.functional import (
 )
 
 from pipeline.models.lifting import Seen
-from pipeline.training.judging import Reconstruct
+from pipeline.training.given import Given, Reconstruct
 
 
 def repeated(seen: Seen, views: int, cube_mm: float, size: int) -> Tensor:
@@ -96,8 +96,8 @@ def cube_engine(net: nn.Module, *, grid: int, cube_mm: float, size: int) -> Reco
     """
 
     @torch.no_grad()
-    def reconstruct(seen: Seen, _: Tensor) -> Tensor:
-        share = net(repeated(seen, seen.images.shape[1], cube_mm, grid)).sigmoid()
+    def reconstruct(given: Given) -> Tensor:
+        share = net(repeated(given.seen, given.seen.images.shape[1], cube_mm, grid)).sigmoid()
         fine = interpolate(share, (size,) * 3, mode="trilinear", align_corners=False)
         return (0.5 - fine[0]) * (cube_mm / grid)
 

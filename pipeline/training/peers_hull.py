@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.models.lifting import Seen
 from pipeline.models.visual_hull import visual_hull
 from pipeline.segment import Silhouette
-from pipeline.training.judging import Reconstruct
+from pipeline.training.given import Given, Reconstruct
 from pipeline.training.posing import centres, looked_up
 from pipeline.types import Float, View, ViewName
 
@@ -26,11 +25,12 @@ def hull_engine(*, cube_mm: float, size: int) -> Reconstruct:
         size: The archive's voxels along it.
     """
 
-    def reconstruct(seen: Seen, outlines: Tensor) -> Tensor:
+    def reconstruct(given: Given) -> Tensor:
+        outlines = given.outlines
         rows, columns = outlines.shape[-2:]
         cameras = [
             camera_of(projection.double().numpy(), rows, columns)
-            for projection in seen.projections[0]
+            for projection in given.seen.projections[0]
         ]
         bones = [
             _hull(outlines[:, bone], cameras, cube_mm, size) for bone in range(len(outlines[0]))

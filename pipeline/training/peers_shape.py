@@ -24,7 +24,7 @@ from torch.nn.functional import (
 
 from pipeline.models.lifting import Seen
 from pipeline.training.archive import Archive, Case
-from pipeline.training.judging import Reconstruct
+from pipeline.training.given import Given, Reconstruct
 from pipeline.training.posing import centres, looked_up, rotation
 from pipeline.training.shapes import components
 
@@ -97,9 +97,9 @@ def shape_engine(
         rounds: Steps of the fit.
     """
 
-    def reconstruct(seen: Seen, outlines: Tensor) -> Tensor:
+    def reconstruct(given: Given) -> Tensor:
         bones = [
-            fitted(shape, seen, outlines[:, bone], cube_mm, size=size, rounds=rounds)
+            fitted(shape, given.seen, given.outlines[:, bone], cube_mm, size=size, rounds=rounds)
             for bone, shape in enumerate(shapes)
         ]
         return torch.stack(bones)

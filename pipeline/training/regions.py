@@ -46,6 +46,15 @@ REGIONS: Final = (
         # SNOMED CT in DICOM has no hip bone: the bony pelvis (CID 7304), told apart by its side.
         codes=(("71341001", "Femur"), ("118645006", "Pelvis")),
     ),
+    # A closer look at one bone of the hip: from 36 mm above the head's centre to 108 mm below it.
+    Region(
+        name="proximal_femur",
+        cube_mm=144.0,
+        targets=("femur",),
+        neighbours=("hip_bone", "sacrum", "other_hip_bone", "other_femur"),
+        pivot=(20.0, -11.0, 36.0),
+        codes=(("71341001", "Femur"),),
+    ),
     Region(
         name="knee",
         cube_mm=160.0,
@@ -60,6 +69,25 @@ REGIONS: Final = (
         ),
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """That the one bone of a region is a bone of a larger one, and where its cube lies."""
+
+    region: str
+    bone: str
+    reach_mm: float
+    """The larger region's bone is found by the mean of its voxels down to so far below its top."""
+    offset: Triple
+    """mm, from there to the centre of the smaller cube."""
+
+
+WITHIN: Final = {
+    # the mean lies (-21, 11, -27) mm from the centre of the head, by 3, 7 and 2 mm (SD)
+    "proximal_femur": Within("hip", "femur", 110.0, (1.0, 0.0, -8.6)),
+}
+"""By the name of the smaller region, whose network takes a closer look."""
 
 
 def region_named(name: str) -> Region:

@@ -42,6 +42,8 @@ class Evaluation:
 
     repeats: int = 1
     seed: int = 7
+    closer: tuple[str, ...] = ()
+    """Run files, beside this one, of the networks that look closer at its bones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ class RunSettings:
     """Of the pool, the checkpoint, the curve and the tables."""
     fold: int | None = 0
     """The people of this fold are judged and never learned from; none: all are learned from."""
+    begin_with: Path | None = None
+    """A checkpoint of another run, whose network is the beginning of this one; it knows all bones
+    of this region, and its layers are of the same size."""
     limit_minutes: float | None = None
     """Of one call; the next goes on."""
     pool: Pool = field(default_factory=Pool)
@@ -92,7 +97,7 @@ def read(path: Path) -> RunSettings:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise RunFault(f"{path}: {fault}") from None
-    for key in ("archive", "folder"):
+    for key in ("archive", "folder", "begin_with"):
         if isinstance(told.get(key), str):
             told[key] = str(path.parent / told[key])
     made: RunSettings = _made(RunSettings, told, "")

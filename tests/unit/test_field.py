@@ -64,7 +64,7 @@ def test_every_voxel_is_on_the_side_of_the_surface_that_the_network_puts_it() ->
 
     sparse = signed_distances(of, 64)
 
-    dense = asked(of, centres(of, 64)).distance.T.reshape(2, 64, 64, 64)
+    dense = asked(of, centres(of.net.shape.cube_mm, 64)).distance.T.reshape(2, 64, 64, 64)
     assert torch.equal(sparse < 0, dense < 0)
     near = dense.abs() < 2.0
     assert torch.allclose(sparse[near], dense[near], atol=1e-5)
@@ -78,7 +78,7 @@ def test_a_piece_thinner_than_the_coarsest_voxel_is_found() -> None:
 
     found = signed_distances(of, 64)
 
-    dense = asked(of, centres(of, 64)).distance.T.reshape(1, 64, 64, 64)
+    dense = asked(of, centres(of.net.shape.cube_mm, 64)).distance.T.reshape(1, 64, 64, 64)
     assert (dense < 0).sum() > 1
     assert torch.equal(found < 0, dense < 0)
 

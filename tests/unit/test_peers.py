@@ -16,6 +16,7 @@ from pipeline.models.framing import FIELD, projection
 from pipeline.training.archive import Archive
 from pipeline.training.batches import Conditions
 from pipeline.training.exposure import CLEAN
+from pipeline.training.given import Given
 from pipeline.training.judging import Judgement, isosurface
 from pipeline.training.loop import Training
 from pipeline.training.peers_budget import AT_FIRST, spend
@@ -125,7 +126,7 @@ def test_the_surface_of_a_cube_of_shares_lies_between_its_voxels() -> None:
         straight(ViewName.LL, size=SIZE),
     )
     engine = cube_engine(Knows(), grid=32, cube_mm=CUBE_MM, size=48)
-    distances = engine(views, torch.zeros(0)).numpy()
+    distances = engine(Given(views, (), torch.zeros(0))).numpy()
 
     for bone, (name, centre) in enumerate(CENTRES.items()):
         mesh = isosurface(distances[bone], CUBE_MM)

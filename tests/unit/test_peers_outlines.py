@@ -16,6 +16,7 @@ from pipeline.projection import binned
 from pipeline.training.archive import Archive
 from pipeline.training.batches import Conditions, seen_of
 from pipeline.training.exposure import CLEAN
+from pipeline.training.given import Given
 from pipeline.training.outlines import true_outlines
 from pipeline.training.peers_hull import camera_of, hull_engine
 from pipeline.training.peers_shape import BoneShape, learned, shape_engine
@@ -84,11 +85,12 @@ def test_outlines_tell_more_than_the_mean_shape(
 ) -> None:
     """A person who is smaller than the mean; a pixel of an outline is 4.7 mm."""
     views = seen_of(moved, (0, 1), STILL, is_wrong=False, generator=torch.Generator())
+    given = Given(views, (), moved.shadows)
 
     found = {
         "nothing": torch.stack([shape.mean for shape in shapes]),
-        "hull": hull_engine(cube_mm=CUBE_MM, size=48)(views, moved.shadows),
-        "shape": shape_engine(shapes, cube_mm=CUBE_MM, size=48, rounds=50)(views, moved.shadows),
+        "hull": hull_engine(cube_mm=CUBE_MM, size=48)(given),
+        "shape": shape_engine(shapes, cube_mm=CUBE_MM, size=48, rounds=50)(given),
     }
 
     for bone in range(len(CENTRES)):
@@ -106,7 +108,7 @@ def test_a_bone_without_a_shadow_is_nowhere_in_the_hull() -> None:
     )
     shadows = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
     shadows[0, 0, 6:10, 6:10] = True
-    assert (hull_engine(cube_mm=CUBE_MM, size=24)(views, shadows) > 0).all()
+    assert (hull_engine(cube_mm=CUBE_MM, size=24)(Given(views, (), shadows)) > 0).all()
 
 
 def test_people_who_differ_in_size_alone_have_one_mode(

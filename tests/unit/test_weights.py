@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from pipeline.models.lifting import Lifting, Seen, Shape
+from pipeline.safetensors_header import BrokenWeights
 from pipeline.types import Code
 from pipeline.weights import (
     FORMAT,
-    BrokenWeights,
+    Closer,
     Limits,
     NotTrained,
     TrainedBone,
+    closer_looks,
     described,
+    digest_for,
     export,
     load,
     read_header,
@@ -217,6 +220,33 @@ def test_a_region_without_weights_is_told_with_those_that_there_are(
         trained_for("elbow")
 
 
+CLOSER = Closer("hip", "Femur", 110.0, (1.0, -2.0, -8.5))
+
+
+def test_a_network_that_looks_closer_is_no_region_but_changes_what_a_result_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.weights.FOLDER", tmp_path)
+    net = octahedra(((0.0, 0.0, 0.0), 30.0))
+    first = shipped(net, tmp_path)
+    assert digest_for("hip") == first.digest
+    other = shipped(net, tmp_path, region="ankle")
+
+    closer = shipped(net, tmp_path, region="proximal_femur", closer=CLOSER)
+
+    assert set(regions()) == {"hip", "ankle"}
+    assert closer_looks("hip") == (closer,)
+    assert closer_looks("ankle") == ()
+    assert read_header(closer.path).closer == CLOSER
+    assert digest_for("hip") not in (first.digest, closer.digest)
+    assert digest_for("ankle") == other.digest
+
+
+def test_a_closer_look_knows_one_bone(tmp_path: Path) -> None:
+    with pytest.raises(BrokenWeights, match="more than one bone"):
+        shipped(two_bones(), tmp_path, FEMUR, TIBIA, closer=CLOSER)
+
+
 def test_two_files_of_one_region_are_refused(tmp_path: Path) -> None:
     first = shipped(octahedra(((0.0, 0.0, 0.0), 30.0)), tmp_path)
     (tmp_path / "other.safetensors").write_bytes(first.path.read_bytes())
@@ -226,7 +256,10 @@ def test_two_files_of_one_region_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_shipped_loads_is_small_and_has_a_model_card_that_names_it() -> None:
-    for trained in regions().values():
+    shipped_ones = [
+        one for name, first in regions().items() for one in (first, *closer_looks(name))
+    ]
+    for trained in shipped_ones:
         load(trained.path)
 
         assert trained.path.stem == trained.region

@@ -1,0 +1,66 @@
+"""The header of a safetensors file: eight bytes of length, JSON, and the tensors behind it.
+
+Read with the standard library alone, because the node asks for every job and must not pay for
+torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.errors import PipelineError
+
+LARGEST_HEADER: Final = 1_000_000
+
+
+class BrokenWeights(PipelineError):
+    """A file of trained weights cannot be used: it is damaged, or made for another version."""
+
+
+def header_of(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The JSON header, where the tensors start, and how many bytes of them there are.
+
+    Raises:
+        BrokenWeights: the file is cut off, or has no such header.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(LARGEST_HEADER, size - 8):
+            raise BrokenWeights(f"{path.name} is no weights file, or cut off")
+        header, start = parsed(length.to_bytes(8, "little") + file.read(length), path.name)
+    return header, start, size - start
+
+
+def parsed(content: bytes, name: str = "the file") -> tuple[dict[str, Any], int]:
+    """The JSON header at the beginning of `content`, and where the tensors start.
+
+    Raises:
+        BrokenWeights: naming the file as `name`.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8:start])
+    except ValueError as fault:
+        raise BrokenWeights(f"The header of {name} is no JSON") from fault
+    if not isinstance(header, dict):
+        raise BrokenWeights(f"The header of {name} is no table")
+    return header, start
+
+
+def written(header: Mapping[str, Any]) -> bytes:
+    """The header as bytes, always the same: safetensors itself shuffles the metadata."""
+    text = json.dumps(header, sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def digest_of(header: Mapping[str, Any], tensors: bytes) -> str:
+    """SHA-256 over the header without the digest itself, and over the tensors."""
+    metadata = {k: v for k, v in header["__metadata__"].items() if k != "sha256"}
+    said = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
+    return hashlib.sha256(said.encode() + b"\0" + tensors).hexdigest()

@@ -1,0 +1,93 @@
+"""What an engine is given of a person to be judged, and the networks as such engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.models.closer import Near, looked, replaced
+from pipeline.models.field import centres
+from pipeline.models.framing import cut_out, seen_in
+from pipeline.models.lifting import Lifting, Seen
+from pipeline.training.batches import Conditions, taken_of
+from pipeline.training.exposure import Exposure, in_finer_pixels
+from pipeline.training.pool import Simulated
+from pipeline.types import Radiograph
+
+FINER = 2
+"""Pixels of a radiograph along each of those that a network sees: there is more to be cut out."""
+
+
+class Given(NamedTuple):
+    """One sample of views."""
+
+    seen: Seen
+    """As a network of the region sees them."""
+    radiographs: tuple[Radiograph, ...]
+    """The same, in finer pixels."""
+    outlines: Tensor
+    """(V, T, H / 2, W / 2) bool, filled, of each true bone in each view, for those that start from
+    outlines: a network must not look at it."""
+
+
+Reconstruct = Callable[[Given], Tensor]
+"""To (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as the archive."""
+
+
+def given_of(
+    simulated: Simulated,
+    views: Sequence[int],
+    exposure: Exposure,
+    *,
+    is_told_wrongly: bool,
+    outlines: Tensor,
+    cube_mm: float,
+    generator: torch.Generator,
+) -> Given:
+    """These views of a scene that was simulated in `FINER` pixels.
+
+    Args:
+        simulated: The scene.
+        views: Which of its shots.
+        exposure: Of an image as a network sees it.
+        is_told_wrongly: The cameras are.
+        outlines: As in `Given`.
+        cube_mm: Edge of the region's cube.
+        generator: Of all that is drawn.
+    """
+    taken = taken_of(
+        simulated,
+        views,
+        Conditions(exposure=in_finer_pixels(exposure, FINER)),
+        is_wrong=is_told_wrongly,
+        generator=generator,
+    )
+    radiographs = tuple(
+        Radiograph(image.numpy(), valid.numpy(), view, "", str(number), "")
+        for number, (image, valid, view) in enumerate(zip(*taken, strict=True))
+    )
+    size = simulated.thickness.shape[-1] // FINER
+    frames = cut_out(radiographs, cube_mm=cube_mm, size=size)
+    return Given(seen_in(frames), radiographs, outlines)
+
+
+def network(net: Lifting, *, size: int, closer: Sequence[Near] = ()) -> Reconstruct:
+    """The network as an engine to be judged: `size` is the archive's.
+
+    From two views, `closer` networks look again at bones that it found.
+    """
+
+    @torch.no_grad()
+    def reconstruct(given: Given) -> Tensor:
+        features, cube_mm = net.features(given.seen), net.shape.cube_mm
+        points = centres(cube_mm, size).split(1 << 17)
+        parts = [net.at(features, part[None]).distance[0] for part in points]
+        distances = torch.cat(parts).T.reshape(-1, size, size, size)
+        for look in looked(distances, cube_mm, given.radiographs, closer):
+            distances = replaced(distances, cube_mm, look)
+        return distances
+
+    return reconstruct

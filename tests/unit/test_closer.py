@@ -1,0 +1,150 @@
+"""What a closer look says of a bone takes the place of what the first one said, and of no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import weights
+from pipeline.camera import camera
+from pipeline.encode.topology import is_manifold, signed_volume
+from pipeline.models import lifting_engine
+from pipeline.models.closer import centre_of
+from pipeline.reconstruct import reconstruct
+from pipeline.types import Bone, Radiograph, Reconstruction, Side, ViewName
+from pipeline.weights import Closer
+from tests.lifting_nets import FEMUR, TIBIA, octahedra, shipped
+
+FIRST = ((24.0, -12.0, 8.0), 40.0)
+OTHER = ((-45.0, 20.0, -30.0), 24.0)
+CUBE_MM = 100.0
+CLOSER = ((3.0, -2.0, 4.0), 34.0)
+"""In its own cube."""
+OFFSET = (-4.0, 5.0, 1.0)
+SIZE = 64
+
+
+def looks_closer(bone: str = "Femur") -> Closer:
+    return Closer("hip", bone, 200.0, OFFSET)
+
+
+def a_radiograph(name: ViewName, number: int) -> Radiograph:
+    view = camera(
+        name,
+        source_to_detector=1150.0,
+        source_to_patient=950.0,
+        row_spacing=2.0,
+        column_spacing=2.0,
+        rows=140,
+        columns=140,
+    )
+    noise = np.random.default_rng(number).normal(size=(140, 140)).astype(np.float32)
+    valid = np.ones(noise.shape, np.bool_)
+    return Radiograph(noise, valid, view, "1.2", f"1.2.3.{number}", "1.2.4")
+
+
+def made(side: Side = Side.RIGHT, views: int = 2) -> Reconstruction:
+    images = [a_radiograph(ViewName.AP, 0), a_radiograph(ViewName.LL, 1)][:views]
+    return reconstruct(images, region="hip", side=side, model="lifting")
+
+
+def volume_of(diagonal: float) -> float:
+    """mm3, of an octahedron with half a diagonal of so many mm."""
+    return 4 / 3 * diagonal**3
+
+
+def middle_of(bone: Bone) -> np.ndarray:
+    index = np.argwhere(bone.probability.array > 0.5)
+    affine = bone.probability.patient_from_index
+    return np.asarray(index.mean(axis=0) @ affine[:3, :3].T + affine[:3, 3])
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(lifting_engine, "SIZE", SIZE)  # an eighth of the time
+    shipped(octahedra(FIRST, OTHER), tmp_path, FEMUR, TIBIA)
+    return tmp_path
+
+
+def shipped_closer(folder: Path, bone: str = "Femur", error: float = 0.7) -> None:
+    net = octahedra(CLOSER, cube_mm=CUBE_MM, error=error)
+    shipped(net, folder, replace(FEMUR, error_factor=2.0), region="near", closer=looks_closer(bone))
+
+
+@pytest.mark.parametrize(("side", "sign"), [(Side.RIGHT, 1.0), (Side.LEFT, -1.0)])
+def test_a_bone_is_that_of_the_closer_look_where_the_first_look_found_it(
+    folder: Path, side: Side, sign: float
+) -> None:
+    before = made(side)
+    shipped_closer(folder)
+    after = made(side)
+
+    expected = np.add(np.add(FIRST[0], OFFSET), CLOSER[0]) * [sign, 1.0, 1.0]
+    assert middle_of(after.bones[0]) == pytest.approx(expected, abs=1.0)
+    assert signed_volume(before.bones[0].mesh) == pytest.approx(volume_of(FIRST[1]), rel=0.03)
+    assert signed_volume(after.bones[0].mesh) == pytest.approx(volume_of(CLOSER[1]), rel=0.03)
+    assert is_manifold(after.bones[0].mesh.faces)
+    other = [bone.mesh.vertices.tobytes() for bone in (before.bones[1], after.bones[1])]
+    assert other[0] == other[1]
+
+
+def test_the_expected_error_is_that_of_the_closer_look(folder: Path) -> None:
+    shipped_closer(folder, error=0.6)
+
+    figures = {figure.name: figure.value for figure in made().figures}
+
+    assert figures["expected error of Femur"] == pytest.approx(1.2, rel=0.02)
+    assert figures["expected error of Tibia"] == pytest.approx(0.7, rel=0.02)
+
+
+def test_one_view_is_not_looked_at_closer(folder: Path) -> None:
+    before = made(views=1)
+    shipped_closer(folder)
+
+    after = made(views=1)
+
+    assert before.bones[0].mesh.vertices.tobytes() == after.bones[0].mesh.vertices.tobytes()
+
+
+def test_a_bone_that_the_region_does_not_give_is_not_looked_at(folder: Path) -> None:
+    before = made()
+    shipped_closer(folder, "Patella")
+
+    assert made().bones[0].mesh.vertices.tobytes() == before.bones[0].mesh.vertices.tobytes()
+
+
+def test_what_reaches_out_of_the_smaller_cube_is_joined_without_a_step(folder: Path) -> None:
+    large = ((0.0, 0.0, 0.0), 70.0)
+    shipped(octahedra(large), folder)
+    # the same octahedron, of which a cube of 100 mm shows the middle
+    net = octahedra(large, cube_mm=CUBE_MM)
+    shipped(net, folder, region="near", closer=Closer("hip", "Femur", 200.0, (0.0, 0.0, 0.0)))
+
+    bone = made().bones[0]
+
+    vertices = bone.mesh.vertices
+    away = (np.abs(vertices).sum(axis=1) - large[1]) / np.sqrt(3)
+    assert np.abs(vertices).max() > CUBE_MM / 2 + 10
+    # the very edges of an octahedron are rounded by any grid
+    flat = np.sort(np.abs(vertices), axis=1)[:, 0] > 3
+    assert np.abs(away[flat]).max() < 0.5
+
+
+def test_the_centre_does_not_depend_on_how_far_down_the_image_reaches() -> None:
+    z, y, x = torch.meshgrid(*(torch.arange(64.0) * 2.5 - 78.75,) * 3, indexing="ij")
+    shafts = [
+        torch.maximum(torch.hypot(x - 10, y + 6) - 12, torch.maximum(z - 50, low - z))
+        for low in (-30.0, -60.0)
+    ]
+
+    centres = [centre_of(shaft, 160.0, 70.0) for shaft in shafts]
+
+    for centre in centres:
+        assert centre is not None
+        assert centre.tolist() == pytest.approx([10.0, -6.0, 15.0], abs=1.5)
+    assert centre_of(torch.ones(64, 64, 64), 160.0, 70.0) is None
