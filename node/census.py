@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 from pydicom import Dataset
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from node.asking import listed
 from node.checkpoint import keep_answers
+from node.descriptors import on_opened
 from node.settings import Destination, Settings
 from storage import database, ledger, queries
 
@@ -66,7 +67,12 @@ def _said(study_instance_uid: str, destination: Destination, calling_ae_title: s
     question.QueryRetrieveLevel = "STUDY"
     question.StudyInstanceUID = study_instance_uid
     question.NumberOfStudyRelatedInstances = None
-    assoc = ae.associate(destination.host, destination.port, ae_title=destination.ae_title)
+    assoc = ae.associate(
+        destination.host,
+        destination.port,
+        ae_title=destination.ae_title,
+        evt_handlers=[(evt.EVT_CONN_OPEN, on_opened)],
+    )
     if not assoc.is_established:
         log.warning("census_failed", to=destination.name)
         return None

@@ -25,6 +25,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from node.delivery import associate
+from node.descriptors import on_opened
 from node.kinds import SENT_TRANSFER_SYNTAXES
 from node.sections import Destination
 
@@ -208,7 +209,7 @@ def _served(
                 (ear.host, ear.port),
                 block=False,
                 contexts=list(contexts),
-                evt_handlers=list(handlers),
+                evt_handlers=[(evt.EVT_CONN_OPEN, on_opened), *handlers],
             )
     try:
         yield server is not None

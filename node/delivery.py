@@ -28,6 +28,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from node.checkpoint import keep_answers
+from node.descriptors import on_opened
 from node.kinds import SENT_TRANSFER_SYNTAXES, words
 from node.settings import Destination
 from storage.crashpoints import Point, reached
@@ -151,7 +152,11 @@ def associate(
     ae.acse_timeout = destination.connect_timeout_s
     ae.dimse_timeout = destination.response_timeout_s
     ae.network_timeout = destination.response_timeout_s
-    no_delay = [(evt.EVT_CONN_OPEN, _do_not_delay), (evt.EVT_DATA_SENT, _do_not_delay)]
+    own_handlers = [
+        (evt.EVT_CONN_OPEN, on_opened),
+        (evt.EVT_CONN_OPEN, _do_not_delay),
+        (evt.EVT_DATA_SENT, _do_not_delay),
+    ]
     try:
         assoc = ae.associate(
             destination.host,
@@ -159,7 +164,7 @@ def associate(
             contexts=list(contexts),
             ae_title=destination.ae_title,
             ext_neg=list(roles),
-            evt_handlers=[*no_delay, *handlers],
+            evt_handlers=[*own_handlers, *handlers],
         )
     except (OSError, RuntimeError, ValueError) as fault:
         return Unreachable(f"no connection: {fault}")

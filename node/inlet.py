@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import time
 from contextlib import suppress
 from typing import Final
+
+from node.descriptors import readable
 
 BUFFER_BYTES: Final = 256 * 1024
 """Twice the PDU that is offered by default; more does not stay in the cache of a core."""
@@ -61,7 +62,7 @@ class Inlet:
         """
         if self._start < self._end:
             return True
-        ready = select.select([self._connection, self._bell], [], [], within_s)[0]
+        ready = readable(within_s, self._connection, self._bell)
         if self._bell in ready:
             self._bell.recv(4096)
         return self._connection in ready
@@ -115,5 +116,5 @@ class Inlet:
 
     def _wait(self, deadline: float | None) -> None:
         rest_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        if not select.select([self._connection], [], [], rest_s)[0]:
+        if not readable(rest_s, self._connection):
             raise TimeoutError("the rest did not come in time")

@@ -29,6 +29,7 @@ from sqlalchemy.engine import Engine
 
 from node.arriving import P_DATA_TF
 from node.committing import report_of
+from node.descriptors import allow_descriptors
 from node.gatekeeper import Gatekeeper, titles
 from node.header import (
     Header,
@@ -98,6 +99,8 @@ def listen(door: Door) -> ThreadedAssociationServer:
     # pynetdicom names its files by `tempfile`; a rename needs them on the store's file system.
     tempfile.tempdir = str(files.incoming(door.instances))
     own = door.settings.receiver
+    if (allowed := allow_descriptors(own.maximum_associations)) is not None:
+        log.warning("descriptors_are_few", allowed=allowed, needs=own.maximum_associations)
     ae = AE(ae_title=own.ae_title)
     ae.maximum_associations = sys.maxsize  # counted by us: who only knocks has no place
     ae.maximum_pdu_size = own.maximum_pdu_bytes

@@ -52,8 +52,9 @@ log = structlog.get_logger()
 
 WAIT_S: Final = 0.05
 """Between two looks for what nobody tells: time-outs."""
-LONGEST_MESSAGE_BYTES: Final = 65_536
-"""Of what is kept in memory until it is whole: commands, which have some 200 bytes."""
+LONGEST_MESSAGE_BYTES: Final = 262_144
+"""Of what is kept in memory until it is whole: commands, which have some 200 bytes, and requests to
+answer for objects, which have at most 150 for each."""
 
 
 class PromptSocket(AssociationSocket):
@@ -64,12 +65,13 @@ class PromptSocket(AssociationSocket):
     @property
     def ready(self) -> bool:
         """True if there is something to be read, as soon as there is."""
-        if self.socket is not None and self._is_connected:
-            # A connection that is gone is told by the look that follows.
-            with suppress(OSError, ValueError):
-                if self.inlet.is_ready(WAIT_S):
-                    return True
-        return super().ready
+        if self.socket is None or not self._is_connected:
+            return False
+        try:
+            return self.inlet.is_ready(WAIT_S)
+        except (OSError, ValueError):  # it was closed on this side
+            self.event_queue.put("Evt17")
+            return False
 
     def recv(self, nr_bytes: int) -> bytearray:
         """The next bytes, as many, or fewer where the peer is gone."""
