@@ -1,4 +1,4 @@
-"""`osteon train`, `evaluate` and `compare`: networks from a run file, on this machine.
+"""`osteon train`, `evaluate`, `compare` and `export`: networks from a run file, on this machine.
 
 A node never trains; the commands are here because there is one command. What they need beyond the
 node, matplotlib for the curves and MONAI for the comparison, comes with the extra `train`.
@@ -6,13 +6,15 @@ node, matplotlib for the curves and MONAI for the comparison, comes with the ext
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.training import command, evaluating
+from pipeline.safetensors_header import BrokenWeights
+from pipeline.training import command, evaluating, exporting
 from pipeline.training.settings import RunFault, read
 
 
@@ -68,3 +70,20 @@ def compare(out: Console, run: Path, *, views: int, minutes: float | None) -> No
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)
+
+
+def export(out: Console, run: Path, to: Path, may_be_missing: Sequence[str]) -> None:
+    """Write the network of a run as weights; the arguments as `pipeline.training.exporting` says.
+
+    Raises:
+        LearningError: the run has no checkpoint, or cannot be calibrated.
+    """
+    try:
+        exporting.export(
+            run,
+            to,
+            may_be_missing=may_be_missing,
+            say=lambda line: out.print(line, markup=False),
+        )
+    except (RunFault, BrokenWeights, OSError) as fault:
+        raise LearningError(str(fault)) from None

@@ -124,7 +124,28 @@ def compare(
         end(str(fault), SETTINGS_WRONG)
 
 
+def export(
+    run: RunArgument,
+    to: Annotated[Path, typer.Argument(help="The weights file: REGION.safetensors.")],
+    may_be_missing: Annotated[
+        list[str] | None,
+        typer.Option(help="A bone that a result may lack, as fibula; once for each."),
+    ] = None,
+) -> None:
+    """Write the network of a run as a weights file.
+
+    Its own error scale is calibrated on the people that the run left out. Put the file into
+    pipeline/weights, and beside it a model card that names its SHA-256.
+    """
+    from node import learning
+
+    try:
+        learning.export(out, run, to, may_be_missing or ())
+    except learning.LearningError as fault:
+        end(str(fault), SETTINGS_WRONG)
+
+
 def add_to(app: typer.Typer) -> None:
     """The commands are there."""
-    for command in (predict, train, evaluate, compare):
+    for command in (predict, train, evaluate, compare, export):
         app.command()(command)

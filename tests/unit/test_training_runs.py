@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,7 @@ from node.learning import LearningError, evaluate, train
 from pipeline.models.lifting import Answer, Features, Lifting, Seen, Shape
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive
-from pipeline.training.batches import Batch, Conditions, seen_of
-from pipeline.training.beginnings import begin_with
+from pipeline.training.batches import Batch, Conditions
 from pipeline.training.exposure import CLEAN
 from pipeline.training.given import network
 from pipeline.training.judging import (
@@ -30,9 +28,9 @@ from pipeline.training.judging import (
     judged,
     summarised,
 )
-from pipeline.training.loop import Training, coarse_loss_of, loss_of, save, shadow_loss_of, start
+from pipeline.training.loop import Training, coarse_loss_of, loss_of, shadow_loss_of, start
 from pipeline.training.loop import train as train_run
-from pipeline.training.pool import fill, load
+from pipeline.training.pool import fill
 from pipeline.training.regions import REGIONS, WITHIN
 from pipeline.training.settings import RunFault, read
 from tests.toy_region import CENTRES, RUN, radius, toy_archive
@@ -187,63 +185,6 @@ def test_the_best_error_that_can_be_told_is_the_true_one() -> None:
     has = torch.ones(1, 1, dtype=torch.bool)
     best = min(answers, key=lambda one: float(loss_of(one, distances, has)["likelihood"]))
     assert abs(float(best.log_error.exp()) - 2.0) < 0.1
-
-
-def _trained_on(folder: Path, bones: tuple[str, ...]) -> Path:
-    torch.manual_seed(3)
-    run = start(replace(SMALL, bones=bones), Training(threads=1), folder / "none.pt")
-    with torch.no_grad():
-        for weight in run.average.parameters():
-            weight.add_(torch.rand_like(weight) * 0.1)
-    save(run, folder / "other.pt")
-    return folder / "other.pt"
-
-
-def test_a_run_begins_with_the_network_of_another_and_knows_its_bones_as_that_did(
-    pool: Path, tmp_path: Path
-) -> None:
-    bones = ("patella", "hip_bone", "femur")
-    checkpoint = _trained_on(tmp_path, bones)
-    stored = torch.load(checkpoint, weights_only=True)
-    # what the head makes of the distance of a bone that is left out is lost
-    stored["average"]["head.0.weight"][:, SMALL.spatial[0]] = 0
-    torch.save(stored, checkpoint)
-    whole = Lifting(replace(SMALL, bones=bones))
-    whole.load_state_dict({name: weight.float() for name, weight in stored["average"].items()})
-    run = start(SMALL, Training(threads=1), tmp_path / "none.pt")
-
-    begin_with(run, checkpoint)
-
-    scene = load(next(pool.glob("*.npz")))
-    seen = seen_of(scene, (0, 1), Conditions(), is_wrong=False, generator=torch.Generator())
-    points = scene.points[None, :200]
-    with torch.no_grad():
-        there, here = whole(seen, points), run.net(seen, points)
-    for before, after in zip(there, here, strict=True):
-        assert torch.allclose(before[..., [2, 1]], after, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("bones", "words"), [(("femur",), "not hip_bone"), (None, "There is no .*other.pt")]
-)
-def test_a_run_that_cannot_begin_with_another_says_why(
-    toy: Archive, tmp_path: Path, bones: tuple[str, ...] | None, words: str
-) -> None:
-    (tmp_path / "toy.npz").write_bytes(toy.path.read_bytes())
-    if bones:
-        _trained_on(tmp_path, bones)
-    text = 'begin_with = "other.pt"' + RUN.format(fold=0, scenes=1, steps=1, batch=1)
-
-    with pytest.raises(LearningError, match=words):
-        train(Console(), _run_file(tmp_path, text))
-
-
-def test_a_network_of_another_size_is_no_beginning(tmp_path: Path) -> None:
-    checkpoint = _trained_on(tmp_path, SMALL.bones)
-    run = start(replace(SMALL, hidden=8), Training(threads=1), tmp_path / "none.pt")
-
-    with pytest.raises(ValueError, match="another size"):
-        begin_with(run, checkpoint)
 
 
 def _truth(off: float) -> Lifting:
