@@ -9,7 +9,7 @@ runs where `evaluate` runs, not on a bare GPU machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -25,9 +25,12 @@ from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.given import FINER, Reconstruct, given_of
 from pipeline.training.outlines import true_outlines
 from pipeline.training.pool import Shot, simulate
+from pipeline.training.pose import rigid_fit
 from pipeline.training.posing import RIGID, Pose
 from pipeline.types import Mesh, ViewName
 
+FEWEST_POINTS = 100
+"""Of a surface: with fewer there is nothing to be laid on."""
 MARGIN_MM = 6.0
 """A surface this near to a face of the cube is cut off, and not judged."""
 
@@ -67,6 +70,8 @@ class Judgement:
     dice: float
     assd_mm: float
     hd95_mm: float
+    shape_mm: float
+    """ASSD after the surface was laid on the true one: the shape's error without the place's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Summary:
     assd_low: float
     assd_high: float
     assd_worst: float
+    shape_mm: float
 
 
 def judged(
@@ -148,6 +154,7 @@ def summarised(judgements: Sequence[Judgement]) -> list[Summary]:
                 apart.low,
                 apart.high,
                 max(j.assd_mm for j in here),
+                fmean(fmean(j.shape_mm for j in here if j.person == p) for p in people),
             )
         )
     return made
@@ -156,15 +163,16 @@ def summarised(judgements: Sequence[Judgement]) -> list[Summary]:
 def as_markdown(summaries: Sequence[Summary]) -> str:
     """The table of results."""
     lines = [
-        "| condition (simulated) | bone | people | Dice (95 %) | worst | ASSD mm (95 %) | worst |",
-        "|---|---|---|---|---|---|---|",
+        "| condition (simulated) | bone | people | Dice (95 %) | worst | ASSD mm (95 %) | worst"
+        " | laid on each other |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for s in summaries:
         dices = f"{s.dice:.3f} ({s.dice_low:.3f} to {s.dice_high:.3f})"
         distances = f"{s.assd_mm:.2f} ({s.assd_low:.2f} to {s.assd_high:.2f})"
         lines.append(
             f"| {s.condition} | {s.bone.replace('_', ' ')} | {s.people} | {dices} "
-            f"| {s.dice_worst:.3f} | {distances} | {s.assd_worst:.2f} |"
+            f"| {s.dice_worst:.3f} | {distances} | {s.assd_worst:.2f} | {s.shape_mm:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -215,8 +223,12 @@ def _one(
         placed = Mesh(_placed(true.vertices, pose), true.faces.numpy())
         made = isosurface(distances[channel], edge)
         overlap = dice(truth[channel] < 0, distances[channel] < 0)
-        assd, hd95 = _apart(made, placed, edge / 2 - MARGIN_MM)
-        found.append(Judgement(condition.name, case.person, case.name, bone, overlap, assd, hd95))
+        reach = edge / 2 - MARGIN_MM
+        assd, hd95 = _apart(made, placed, reach)
+        shape, _ = _apart(_laid_on(made, placed, reach), placed, reach)
+        found.append(
+            Judgement(condition.name, case.person, case.name, bone, overlap, assd, hd95, shape)
+        )
     return found
 
 
@@ -249,8 +261,24 @@ def isosurface(distance: NDArray[np.float32], cube_mm: float) -> Mesh | None:
 def _placed(vertices: Tensor, pose: Pose) -> NDArray[np.float64]:
     """Vertices of the region frame in the scene; a rigid pose has no displacement."""
     affine = torch.linalg.inv(pose.region_from_scene.double())
-    moved = vertices.double() @ affine[:3, :3].T + affine[:3, 3]
-    return np.asarray(moved.numpy())
+    return _moved(vertices.double().numpy(), affine.numpy())
+
+
+def _moved(points: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(points @ affine[:3, :3].T + affine[:3, 3])
+
+
+def _laid_on(made: Mesh | None, true: Mesh, reach: float) -> Mesh | None:
+    """The surface, moved as a whole to where all but the worst tenth of it fits the true one best."""
+    if made is None:
+        return None
+    inside = [one.vertices[(np.abs(one.vertices) < reach).all(axis=1)] for one in (made, true)]
+    if min(len(points) for points in inside) < FEWEST_POINTS:
+        return made
+    thin = inside[0][:: max(1, len(inside[0]) // 4000)]
+    return replace(
+        made, vertices=_moved(made.vertices, rigid_fit(thin, inside[1], start=np.eye(4)))
+    )
 
 
 def _apart(made: Mesh | None, true: Mesh, reach: float) -> tuple[float, float]:

@@ -191,7 +191,9 @@ def test_a_budget_is_spent_whatever_the_pace_and_not_twice(tmp_path: Path) -> No
 
 def _judgements(values: dict[str, list[float]]) -> list[Judgement]:
     return [
-        Judgement("c", person, f"{person}-{side}", "femur", 1 - value / 100, value, 2 * value)
+        Judgement(
+            "c", person, f"{person}-{side}", "femur", 1 - value / 100, value, 2 * value, value
+        )
         for person, sides in values.items()
         for side, value in enumerate(sides)
     ]

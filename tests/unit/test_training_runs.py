@@ -223,15 +223,20 @@ def test_a_surface_that_is_off_by_so_much_is_judged_so(
         assert one.dice > (0.97 if off == 0 else 0.8)
 
 
-def test_another_pose_of_the_same_bones_is_judged_where_they_are(toy: Archive) -> None:
+@pytest.mark.parametrize("off", [0.0, 1.5])
+def test_the_place_is_judged_apart_from_the_shape(toy: Archive, off: float) -> None:
     """The truth of the still pose is off in a moved one, by about as much as that was moved."""
-    found = judged(network(_truth(0), size=48), toy, toy.cases[:1], (STILL,), image_size=SIZE)
-    assert all(1.0 < one.assd_mm < 25 for one in found)
+    found = judged(network(_truth(off), size=48), toy, toy.cases[:1], (STILL,), image_size=SIZE)
+    for one in found:
+        assert 1.8 < one.assd_mm < 25
+        assert one.shape_mm == pytest.approx(off, abs=0.3)
 
 
 def test_means_are_over_people_and_not_over_sides() -> None:
     rows = [("a", 1.0), ("a", 3.0), ("b", 5.0)]
-    judgements = [Judgement("c", person, person, "femur", 0.9, assd, 2.0) for person, assd in rows]
+    judgements = [
+        Judgement("c", person, person, "femur", 0.9, assd, 2.0, 0.5) for person, assd in rows
+    ]
     (summary,) = summarised(judgements)
     assert summary.people == 2
     assert summary.assd_mm == pytest.approx(3.5)
