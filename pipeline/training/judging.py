@@ -269,7 +269,7 @@ def _moved(points: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[
 
 
 def _laid_on(made: Mesh | None, true: Mesh, reach: float) -> Mesh | None:
-    """The surface, moved as a whole to where all but the worst tenth of it fits the true one best."""
+    """The surface, moved as a whole to where all but its worst tenth fits the true one best."""
     if made is None:
         return None
     inside = [one.vertices[(np.abs(one.vertices) < reach).all(axis=1)] for one in (made, true)]
