@@ -6,7 +6,9 @@ Everything here runs in one thread, a step at a time; the receiver and the outbo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,7 +25,7 @@ from node.translate import Folders
 from pipeline.types import Reconstructed, Refused, Withheld
 from storage import database, ledger, queries
 from storage.crashpoints import Point, reached
-from storage.errors import StaleAttempt
+from storage.errors import DatabaseUnavailable, StaleAttempt
 from storage.lifecycle import Event, State
 from storage.records import DeliveryState, Job, NewJob
 
@@ -42,6 +44,8 @@ class Dispatcher:
     room: EngineRoom
     clock: Callable[[], datetime]
     pauses: Pauses = field(default_factory=dict)
+    finished: deque[Finished] = field(default_factory=deque)
+    """What the engines have brought and no row says yet: the database may be away."""
 
     @property
     def node(self) -> str:
@@ -51,14 +55,24 @@ class Dispatcher:
 
 def tick(world: Dispatcher) -> None:
     """Everything that could be done now is done or under way."""
-    for finished in world.room.collect():
+    world.finished.extend(world.room.collect())
+    while world.finished:
         reached(Point.OUTCOME_MADE)
-        _conclude(world, finished)
+        _keep(world, world.finished.popleft())
         reached(Point.OUTCOME_STORED)
     take_in(world.engine, world.settings, world.configuration, world.clock(), world.pauses)
     _end_overdue(world)
     while world.room.free > 0 and _start_next(world):
         pass
+
+
+def _keep(world: Dispatcher, finished: Finished) -> None:
+    """The outcome is in the rows, or waits for the database."""
+    try:
+        _conclude(world, finished)
+    except DatabaseUnavailable:
+        world.finished.appendleft(finished)
+        raise
 
 
 def recover(world: Dispatcher) -> int:
@@ -95,12 +109,18 @@ def _end_lost_deliveries(world: Dispatcher, conn: Connection, job: Job) -> None:
 def _start_next(world: Dispatcher) -> bool:
     now = world.clock()
     deadline = now + timedelta(seconds=world.settings.reconstruction.deadline_s)
-    with database.begin(world.engine) as conn:
+    with database.reading(world.engine) as conn:
         job = queries.next_queued(conn, now, longest_wait(world.settings.retries))
         if job is None:
             return False
-        attempt = ledger.claim(conn, world.node, job.id, job.attempt, now, deadline)
         instances = queries.job_instances(conn, job.id)
+    try:
+        with database.begin(world.engine) as conn:
+            attempt = ledger.claim(conn, world.node, job.id, job.attempt, now, deadline)
+    except DatabaseUnavailable:  # it may have committed the claim all the same
+        doubtful = Claim(job.id, job.attempt + 1)
+        world.finished.append(Finished(doubtful, Lost("the database went away at the claim")))
+        raise
     if attempt is None:
         return True
     reached(Point.JOB_CLAIMED)
@@ -152,13 +172,18 @@ def _conclude(world: Dispatcher, finished: Finished) -> None:
             case Lost(reason):
                 with database.reading(world.engine) as conn:
                     job = queries.job(conn, claim.job_id)
-                if job is not None and job.attempt == claim.attempt:
+                if job is not None and _is_ours(job, claim, world):
                     _retry(world, job, reason)
     except StaleAttempt as stale:
         with database.begin(world.engine) as conn:
             ledger.ignore_outcome(
                 conn, world.node, claim.job_id, claim.attempt, now, reason=str(stale)
             )
+
+
+def _is_ours(job: Job, claim: Claim, world: Dispatcher) -> bool:
+    is_running = job.state is State.RECONSTRUCTING and job.claimed_by == world.node
+    return is_running and job.attempt == claim.attempt
 
 
 def _settle(world: Dispatcher, conn: Connection, job_id: int, attempt: int) -> None:
@@ -170,12 +195,10 @@ def _end_overdue(world: Dispatcher) -> None:
     with database.reading(world.engine) as conn:
         overdue = queries.overdue(conn, world.clock())
     for job in overdue:
-        claim = Claim(job.id, job.attempt)
-        lost = world.room.abandon(claim) if claim in world.room.running else []
+        world.room.abandon(Claim(job.id, job.attempt))
         seconds = world.settings.reconstruction.deadline_s
-        _retry(world, job, f"no result within {seconds:g} s, the deadline of an attempt")
-        for finished in lost:
-            _conclude(world, finished)
+        with suppress(StaleAttempt):  # another node was faster
+            _retry(world, job, f"no result within {seconds:g} s, the deadline of an attempt")
 
 
 def _retry(world: Dispatcher, job: Job, reason: str) -> None:

@@ -1,9 +1,11 @@
-"""The engine room: an executor, and what runs in it at the moment.
+"""The engine room: an engine for each worker, and what runs in them at the moment.
 
-The seam is the standard library's `Executor`: a pool of spawned processes on one machine.
+The seam is the standard library's `Executor`. Each worker is a pool of one spawned process: a pool
+of several is broken as a whole when one of them dies, and a job that kills its process would then
+take its neighbours along each time, until they were given up too.
 
-The pool may lose everything at any time (a crash in a driver, no memory): the rows know what was
-claimed, so a broken pool is replaced and its jobs are tried again.
+An engine may lose everything at any time (a crash in a driver, no memory): the rows know what was
+claimed, so it is replaced and its job is tried again.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from node.worker import prepare, ready, work
 from pipeline.types import Outcome, Request
 
 MakePool = Callable[[Reconstruction], Executor]
+"""Makes the engine of one worker: it has one job at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +50,34 @@ class Finished:
 
 
 def spawned(settings: Reconstruction, *, is_rehearsed: bool = True) -> Executor:
-    """A pool of processes of their own: a crash in a driver takes none but itself down.
+    """A process of its own: a crash in a driver takes none but itself down.
 
-    Each has made a result set of a phantom before its first job, unless `is_rehearsed` is False.
+    It has made a result set of a phantom before its first job, unless `is_rehearsed` is False.
     """
     return ProcessPoolExecutor(
-        max_workers=settings.workers,
+        max_workers=1,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=partial(prepare, is_rehearsed=is_rehearsed),
         initargs=(settings.threads, limits(settings, machine_bytes())),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one engine is doing."""
+
+    engine: Executor
+    future: Future[Outcome]
+
+
 @dataclass(slots=True)
 class EngineRoom:
-    """A pool and its running claims; used from one thread."""
+    """The engines and their running claims; used from one thread."""
 
     settings: Reconstruction
     make_pool: MakePool = spawned
-    running: dict[Claim, Future[Outcome]] = field(default_factory=dict)
-    pool: Executor | None = None
+    running: dict[Claim, _Run] = field(default_factory=dict)
+    idle: list[Executor] = field(default_factory=list)
 
     @property
     def free(self) -> int:
@@ -74,70 +85,65 @@ class EngineRoom:
         return self.settings.workers - len(self.running)
 
     def warm(self) -> None:
-        """The processes are starting; returns at once."""
-        pool = self._pool()
-        for _ in range(self.settings.workers):
-            pool.submit(ready)
+        """Every engine is starting; returns at once."""
+        while len(self.idle) < self.free:
+            engine = self.make_pool(self.settings)
+            engine.submit(ready)
+            self.idle.append(engine)
 
     def submit(self, claim: Claim, request: Request) -> None:
         """`request` runs under `claim`."""
+        engine = self.idle.pop() if self.idle else self.make_pool(self.settings)
         try:
-            self.running[claim] = self._pool().submit(work, request)
-        except BrokenProcessPool:
-            self._discard()
-            self.running[claim] = self._pool().submit(work, request)
+            future = engine.submit(work, request)
+        except BrokenProcessPool:  # it died while it had nothing to do
+            _end(engine)
+            engine = self.make_pool(self.settings)
+            future = engine.submit(work, request)
+        self.running[claim] = _Run(engine, future)
 
     def collect(self) -> list[Finished]:
         """What has ended since the last call."""
-        ended = [claim for claim, future in self.running.items() if future.done()]
-        finished = [Finished(claim, _outcome(self.running.pop(claim))) for claim in ended]
-        if any(isinstance(each.outcome, Lost) for each in finished) and self._is_broken():
-            finished += self._discard()
-        return finished
+        ended = [claim for claim, run in self.running.items() if run.future.done()]
+        return [self._ended(claim) for claim in ended]
 
-    def abandon(self, claim: Claim) -> list[Finished]:
-        """The process under `claim` is ended, and with it the others of the pool.
-
-        A pool of the standard library cannot end one worker alone; what the others were doing
-        comes back as lost and is tried again.
-        """
-        self.running.pop(claim, None)
-        return self._discard()
+    def abandon(self, claim: Claim) -> None:
+        """The process under `claim` is ended, and no other."""
+        run = self.running.pop(claim, None)
+        if run is not None:
+            _end(run.engine)
+            self.warm()
 
     def stop(self) -> None:
         """No process is left."""
-        self._discard()
-
-    def _pool(self) -> Executor:
-        if self.pool is None:
-            self.pool = self.make_pool(self.settings)
-        return self.pool
-
-    def _is_broken(self) -> bool:
-        try:
-            self._pool().submit(ready)
-        except BrokenProcessPool:
-            return True
-        return False
-
-    def _discard(self) -> list[Finished]:
-        pool, self.pool = self.pool, None
-        lost = [Finished(claim, Lost("the engine was ended")) for claim in self.running]
+        for engine in (*self.idle, *(run.engine for run in self.running.values())):
+            _end(engine)
+        self.idle.clear()
         self.running.clear()
-        if pool is not None:
-            if isinstance(pool, ProcessPoolExecutor):
-                for process in list((pool._processes or {}).values()):
-                    process.kill()  # a worker in a driver's call hears nothing else
-            pool.shutdown(wait=False, cancel_futures=True)
-        return lost
+
+    def _ended(self, claim: Claim) -> Finished:
+        run = self.running.pop(claim)
+        fault = run.future.exception()
+        if isinstance(fault, BrokenProcessPool | MemoryError):  # what is left of it is not trusted
+            _end(run.engine)
+            self.warm()
+        else:
+            self.idle.append(run.engine)
+        return Finished(claim, run.future.result() if fault is None else Lost(_why(fault)))
 
 
-def _outcome(future: Future[Outcome]) -> Outcome | Lost:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Lost("the process of the engine died; was it out of memory?")
-    except MemoryError:
-        return Lost("it needs more memory than a worker may use (maximum_memory_mib)")
-    except Exception as fault:  # noqa: BLE001 - the process boundary: whatever it was, it is a row
-        return Lost(f"the engine failed: {type(fault).__name__}: {fault}")
+def _end(engine: Executor) -> None:
+    if isinstance(engine, ProcessPoolExecutor):
+        for process in list((engine._processes or {}).values()):
+            process.kill()  # a worker in a driver's call hears nothing else
+    engine.shutdown(wait=False, cancel_futures=True)
+
+
+def _why(fault: BaseException) -> str:
+    """The process boundary: whatever it was, it is a row."""
+    match fault:
+        case BrokenProcessPool():
+            return "the process of the engine died; was it out of memory?"
+        case MemoryError():
+            return "it needs more memory than a worker may use (maximum_memory_mib)"
+    return f"the engine failed: {type(fault).__name__}: {fault}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -12,9 +13,17 @@ from datetime import datetime
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Final
 
 from node.limits import Limits, impose
 from pipeline.types import ObjectKind, Outcome, Request
+
+SHORT_OF_MEMORY: Final = (
+    "can't allocate memory",  # torch, on the processor
+    "out of memory",  # torch, on a GPU
+    "Failed to allocate memory",  # ITK
+    "bad_alloc",  # what a wrapper makes of C++
+)
 
 
 def prepare(threads: int, limits: Limits | None = None, *, is_rehearsed: bool = True) -> None:
@@ -55,10 +64,29 @@ def ready() -> int:
 
 
 def work(request: Request) -> Outcome:
-    """The outcome of `request`."""
+    """The outcome of `request`.
+
+    Raises:
+        MemoryError: a library was short of memory, however it says so.
+    """
     from pipeline.run import run  # noqa: PLC0415 - the node imports this module without torch
 
-    return run(request)
+    try:
+        return run(request)
+    except (OSError, RuntimeError) as fault:
+        if is_short_of_memory(fault):
+            raise MemoryError from None
+        raise
+
+
+def is_short_of_memory(fault: Exception) -> bool:
+    """True if a library says that it got no memory: torch, ITK and the system have no MemoryError.
+
+    An error of torch must not leave this process as it is: to read it the node would import torch.
+    """
+    if isinstance(fault, OSError):
+        return fault.errno == errno.ENOMEM
+    return any(words in str(fault) for words in SHORT_OF_MEMORY)
 
 
 def rehearse(folder: Path, at: datetime, kinds: tuple[ObjectKind, ...]) -> Outcome:

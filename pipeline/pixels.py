@@ -27,6 +27,8 @@ Stored = NDArray[np.int32]
 
 MAXIMUM_PIXELS = 100_000_000
 """Of one frame; a stitched image of both legs has some 30 million."""
+DECODER_BYTES = 12
+"""For a pixel, at a time: OpenJPEG has 32 bits for it, its wavelets as many, and the copy ours."""
 MAXIMUM_FRAMES = 100_000
 MAXIMUM_INFLATED_BYTES = 512 * 1024 * 1024
 GREY_TOLERANCE = 4
@@ -88,6 +90,7 @@ def stored_values(ds: Dataset, frame_number: int = 1) -> Stored:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # judged by what comes out
             _check_end(ds, frame_number)
+            _require_room(ds)
             decoded = pixel_array(ds, index=frame_number - 1, correct_unused_bits=False)
     except (UnreadablePixels, MemoryError):
         raise
@@ -147,6 +150,17 @@ def _inflated(path: Path) -> Dataset:
         is_implicit_VR=False,
         is_little_endian=True,
     )
+
+
+def _require_room(ds: Dataset) -> None:
+    """There is memory for what a decoder needs.
+
+    Decoders swallow the want of it, and the image would be called broken.
+
+    Raises:
+        MemoryError: there is not.
+    """
+    np.empty(ds.Rows * ds.Columns * DECODER_BYTES, np.uint8)
 
 
 def _check(ds: Dataset, frame_number: int) -> None:

@@ -1,10 +1,16 @@
 """One tick after another: from received studies to jobs that end, whatever the engine does."""
 
+import sqlite3
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from node import dispatch
 from node.settings import digest
@@ -14,6 +20,7 @@ from pipeline.types import (
     Withheld,
 )
 from storage import audit, database, ledger, queries
+from storage.errors import DatabaseUnavailable
 from storage.lifecycle import State
 from storage.records import DeliveryState, StudyState
 from tests.dispatching import *  # noqa: F403 - its fixture
@@ -227,6 +234,67 @@ def test_what_an_outlived_attempt_brings_back_is_recorded_and_ignored(scene: Sce
         kinds = [entry.kind for entry in queries.entries(conn, job_id=1)]
     assert scene.job().state is State.QUEUED
     assert "job.outcome_ignored" in kinds
+
+
+def test_what_an_engine_brings_while_the_database_is_away_is_kept_until_it_is_back(
+    scene: Scene,
+) -> None:
+    scene.arrive(*two_views())
+    scene.tick()
+    request, future = scene.task
+    future.set_result(made_objects(request))
+
+    with out_of_reach(scene.engine):
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable):
+                scene.tick(1)
+    scene.tick(1)
+
+    assert scene.job().state is State.DELIVERING
+    assert scene.job().attempt == 1
+
+
+@contextmanager
+def out_of_reach(engine: Engine) -> Iterator[None]:
+    """The file of the database is away, and nothing can be opened in its place."""
+    engine.dispose()
+    file = Path(str(engine.url.database))
+    away = file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        away.rename(file)
+
+
+def test_a_claim_that_was_committed_unheard_is_tried_again_and_not_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.arrive(*two_views())
+    commit = scene.engine.dialect.do_commit
+    unheard: list[State] = []
+
+    def lost_after_the_claim(connection: Any) -> None:
+        commit(connection)
+        with suppress(IndexError):
+            state = connection.execute("SELECT state FROM jobs").fetchall()[0][0]
+            if state == State.RECONSTRUCTING and not unheard:
+                unheard.append(state)
+                raise sqlite3.OperationalError("the connection was lost")
+
+    monkeypatch.setattr(scene.engine.dialect, "do_commit", lost_after_the_claim)
+    with pytest.raises(DatabaseUnavailable):
+        scene.tick()
+    claimed = scene.job().state
+    scene.tick(1)
+    again = scene.job().state
+    scene.tick(10)
+
+    assert (claimed, again) == (State.RECONSTRUCTING, State.QUEUED)
+    assert scene.job().state is State.RECONSTRUCTING
+    assert scene.job().attempt == 2
+    assert len(scene.executors[-1].tasks) == 1
 
 
 def test_a_node_that_was_ended_takes_up_its_jobs_again(scene: Scene) -> None:

@@ -82,6 +82,47 @@ def test_a_job_that_ran_out_of_memory_says_so_and_may_be_tried_again() -> None:
     assert "maximum_memory_mib" in finished.outcome.reason
 
 
+def test_after_a_job_that_ran_out_of_memory_comes_a_fresh_engine() -> None:
+    engines: list[Spent] = []
+
+    def make(_settings: Reconstruction) -> Executor:
+        engines.append(Spent())
+        return engines[-1]
+
+    room = EngineRoom(Reconstruction(), make_pool=make)
+    room.submit(Claim(1, 1), None)  # type: ignore[arg-type] # nobody reads it
+
+    room.collect()
+
+    assert room.idle == [engines[1]]
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "torch.zeros(2**31)",
+        "SimpleITK.Image(2000, 2000, 1000, SimpleITK.sitkFloat32)",
+        "mmap.mmap(-1, 2**40)",
+    ],
+    ids=["torch", "ITK", "the system"],
+)
+def test_a_library_that_is_short_of_memory_is_understood_however_it_says_so(does: str) -> None:
+    script = (
+        "import mmap, resource\n"
+        "import SimpleITK, torch\n"
+        "from node.worker import is_short_of_memory\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, 2 * ({GIBIBYTE},))\n"
+        "try:\n"
+        f"    {does}\n"
+        "except (OSError, RuntimeError) as fault: print(is_short_of_memory(fault))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False
+    )
+
+    assert ran.stdout == "True\n", ran.stderr
+
+
 def test_a_decoder_that_is_short_of_memory_is_no_fault_of_the_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
