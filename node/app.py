@@ -19,11 +19,13 @@ from pydicom import config as pydicom_config
 from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.engine import Engine
 
-from node import census, dispatch, outbox, proving, receiver, retention, timers
+from node import census, dispatch, outbox, pledging, proving, receiver, retention, timers
+from node.callers import Callers
 from node.dispatch import Dispatcher
 from node.engine import EngineRoom, MakePool, spawned
 from node.errors import NodeError
 from node.outbox import Outbox
+from node.pledging import Desk
 from node.receiver import Door
 from node.retention import Housekeeping
 from node.settings import Settings, digest
@@ -37,6 +39,7 @@ log = structlog.get_logger()
 SWEEP_EVERY_S = 3600.0
 MAKE_ROOM_EVERY_S = 10.0
 CENSUS_EVERY_S = 5.0
+REPORT_EVERY_S = 1.0
 
 
 class PortTakenError(NodeError):
@@ -116,10 +119,11 @@ def serve(station: Station, until: threading.Event, make_pool: MakePool = spawne
             "configuration_digest": world.configuration,
         }
         ledger.note(conn, node, station.clock(), "node.started", details=details)
-    server = _listen(station)
+    callers = Callers()
+    server = _listen(station, callers)
     log.info("listening", ae_title=settings.receiver.ae_title, port=settings.receiver.port)
     room.warm()
-    stop_timers = timers.start(_tasks(station, world))
+    stop_timers = timers.start(_tasks(station, world, callers))
     try:
         until.wait()
     finally:
@@ -139,7 +143,7 @@ def serve_until_signal(station: Station, make_pool: MakePool = spawned) -> None:
     serve(station, until, make_pool)
 
 
-def _listen(station: Station) -> ThreadedAssociationServer:
+def _listen(station: Station, callers: Callers) -> ThreadedAssociationServer:
     own = station.settings.receiver
     door = Door(
         station.settings,
@@ -147,6 +151,7 @@ def _listen(station: Station) -> ThreadedAssociationServer:
         station.folders.instances,
         station.folders.quarantine,
         station.clock,
+        callers=callers,
     )
     try:
         return receiver.listen(door)
@@ -157,7 +162,7 @@ def _listen(station: Station) -> ThreadedAssociationServer:
         ) from fault
 
 
-def _tasks(station: Station, world: Dispatcher) -> tuple[Task, ...]:
+def _tasks(station: Station, world: Dispatcher, callers: Callers) -> tuple[Task, ...]:
     settings = station.settings
     poll_s = settings.reconstruction.poll_s
     boxes = [
@@ -167,10 +172,17 @@ def _tasks(station: Station, world: Dispatcher) -> tuple[Task, ...]:
     home = Housekeeping(
         settings, station.engine, station.folders, station.clock, retention.free_bytes
     )
+    desk = Desk(settings, station.engine, station.folders.instances, station.clock, callers)
     tasks = [
         Task("dispatch", poll_s, partial(dispatch.tick, world)),
         *(Task(f"to {box.destination.name}", poll_s, partial(outbox.empty, box)) for box in boxes),
         *(Task(f"proof of {b.destination.name}", poll_s, partial(proving.prove, b)) for b in boxes),
+        *(
+            Task(
+                f"reports to {peer.ae_title}", REPORT_EVERY_S, partial(pledging.report, desk, peer)
+            )
+            for peer in settings.peers
+        ),
         Task("sweep", SWEEP_EVERY_S, partial(retention.sweep, home)),
         Task("room", MAKE_ROOM_EVERY_S, partial(retention.make_room, home)),
     ]

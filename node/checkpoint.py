@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -70,16 +72,26 @@ class Turnstile(threading.Event):
         super().__init__()
         self.set()
         self._news = threading.Event()
+        self._errands: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def tell(self) -> None:
         """Whoever waits goes on now."""
         self._news.set()
 
+    def ask(self, errand: Callable[[], None]) -> None:
+        """Whoever waits runs the errand first: it is between two messages then."""
+        self._errands.put(errand)
+        self.tell()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Until there is news, or it is time to look, and nobody holds the thread here."""
         self._news.wait(LOOK_AGAIN_S)
         self._news.clear()
-        return super().wait(timeout)
+        passed = super().wait(timeout)
+        with suppress(Empty):
+            while True:
+                self._errands.get_nowait()()
+        return passed
 
 
 def keep_answers(assoc: Association) -> None:

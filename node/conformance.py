@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from node import conformance_commitment as commitment
 from node import conformance_content as content
 from node import conformance_network as network
 
@@ -29,6 +30,7 @@ CHAPTERS: Final[tuple[tuple[str, Callable[[], str]], ...]] = (
     ("Overview", network.overview),
     ("Associations", network.associations),
     ("Receiving: storage and verification as SCP", network.receiving),
+    ("Answering: storage commitment as SCP", commitment.answering),
     ("Sending: storage and verification as SCU", network.sending),
     ("Asking: query and retrieve as SCU", network.asking),
     ("Settings", network.settings),

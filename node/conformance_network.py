@@ -17,7 +17,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from node import admission, receiver
+from node import admission, statuses
 from node.delivery import verdict
 from node.header import MismatchedHeaderError, UnreadableHeaderError
 from node.inlet import LONGEST_PDU_BYTES
@@ -29,14 +29,14 @@ NAMES: Final = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"
 """SOP classes younger than pydicom's dictionary."""
 
 ANSWERS: Final = (
-    (receiver.SUCCESS, "Success", "The bytes are on disk (fsync) and the row is committed."),
+    (statuses.SUCCESS, "Success", "The bytes are on disk (fsync) and the row is committed."),
     (
-        receiver.PROCESSING_FAILURE,
+        statuses.PROCESSING_FAILURE,
         "Processing failure",
         "A fault of this node; the instance is not kept. Send it again.",
     ),
     (
-        receiver.OUT_OF_RESOURCES,
+        statuses.OUT_OF_RESOURCES,
         "Refused: out of resources",
         "The disk is filling up, or the database cannot be reached. Send it again later.",
     ),
@@ -52,7 +52,7 @@ ANSWERS: Final = (
         "It is quarantined.",
     ),
     (
-        receiver.OTHER_CONTENT,
+        statuses.OTHER_CONTENT,
         "Error: cannot understand",
         "Another instance has this SOP Instance UID already; the first one is kept, "
         "this one is quarantined.",
@@ -89,9 +89,10 @@ def overview() -> str:
     for uid in (
         StudyRootQueryRetrieveInformationModelFind,
         StudyRootQueryRetrieveInformationModelGet,
-        StorageCommitmentPushModel,
     ):
         rows.append((name_of(uid), uid, "yes", ""))
+    uid = StorageCommitmentPushModel
+    rows.append((name_of(uid), uid, "yes", "yes"))
     return table(("SOP class", "UID", "User (SCU)", "Provider (SCP)"), rows)
 
 
@@ -101,7 +102,8 @@ def associations() -> str:
     return f"""
 The application context is 1.2.840.10008.3.1.1.1. One operation is in progress on an association at
 a time; asynchronous operations, extended negotiation and user identity are not used. The roles are
-the default ones, but for C-GET, where this node proposes to be the provider of what it fetches.
+the default ones, but for C-GET, where this node proposes to be the provider of what it fetches, and
+for reports of storage commitment, where whoever reports is the provider.
 
 As an acceptor, this node takes {receiver_default("maximum_associations")} associations at a time
 and PDUs of at most {receiver_default("maximum_pdu_bytes")} bytes, both by setting.
@@ -159,8 +161,8 @@ A C-ECHO is answered with 0x0000. A C-STORE is answered with one of
 
 and every refusal has a sentence in Error Comment (0000,0902). The level of conformance is 2: all
 attributes of an instance are kept, byte for byte. The same instance sent again is a success and
-changes nothing. Pixel data is not decoded on receipt. This node is no archive: it offers no query,
-retrieval or storage commitment as a provider.
+changes nothing. Pixel data is not decoded on receipt. This node is no archive: it offers no query
+and no retrieval.
 """
 
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
     Verification,
@@ -28,6 +28,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.engine import Engine
 
 from node.arriving import P_DATA_TF
+from node.callers import Callers
 from node.committing import report_of
 from node.descriptors import allow_descriptors
 from node.gatekeeper import Gatekeeper, titles
@@ -38,10 +39,13 @@ from node.header import (
     read_header,
     require_match,
 )
+from node.pledging import Desk, on_action
 from node.proving import heard
+from node.references import TRANSFER_SYNTAXES, read_references
 from node.retention import MEBIBYTE, free_bytes
 from node.settings import Settings
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
+from node.statuses import OTHER_CONTENT, OUT_OF_RESOURCES, PROCESSING_FAILURE, SUCCESS
 from node.wire import arrived, serve, unfinished
 from storage import database, files, ledger, queries
 from storage.crashpoints import Point, reached
@@ -52,11 +56,6 @@ if TYPE_CHECKING:
     from pynetdicom.events import Event, EventHandlerType
 
 log = structlog.get_logger()
-
-SUCCESS: Final = 0x0000
-PROCESSING_FAILURE: Final = 0x0110
-OUT_OF_RESOURCES: Final = 0xA700
-OTHER_CONTENT: Final = 0xC001
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,8 @@ class Door:
     """Root of what was refused."""
     clock: Callable[[], datetime]
     free_bytes: Callable[[Path], int] = free_bytes
+    callers: Callers = field(default_factory=Callers)
+    """Shared with whoever answers them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +114,19 @@ def listen(door: Door) -> ThreadedAssociationServer:
     ae.add_supported_context(Verification)
     for sop_class in RECEIVED_SOP_CLASSES:
         ae.add_supported_context(sop_class, list(RECEIVED_TRANSFER_SYNTAXES))
-    # A PACS that we asked for storage commitment reports as its provider, which makes us the user.
-    ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
+    # Modalities ask us, the provider; a PACS that we asked reports, which makes us the user.
+    syntaxes = list(TRANSFER_SYNTAXES)
+    ae.add_supported_context(StorageCommitmentPushModel, syntaxes, scu_role=True, scp_role=True)
+    desk = Desk(door.settings, door.engine, door.instances, door.clock, door.callers)
     keeper = Gatekeeper(door.settings, door.engine, door.clock)
     handlers: list[EventHandlerType] = [
         (evt.EVT_REQUESTED, keeper.on_requested),
         (evt.EVT_C_STORE, _on_store, [door]),
+        (evt.EVT_N_ACTION, on_action, [desk]),
         (evt.EVT_N_EVENT_REPORT, _on_report, [door]),
+        (evt.EVT_DIMSE_RECV, door.callers.on_message),
         (evt.EVT_DATA_SENT, _on_sent),
+        (evt.EVT_CONN_CLOSE, door.callers.on_closed),
         (evt.EVT_CONN_CLOSE, _on_closed, [door]),
     ]
     return serve(ae, (own.host, own.port), handlers, keeper.may_knock)
@@ -128,8 +134,12 @@ def listen(door: Door) -> ThreadedAssociationServer:
 
 def _on_report(event: Event, door: Door) -> tuple[int, None]:
     """The status of one N-EVENT-REPORT: a destination says what it answers for; PS3.4 J.3.3."""
+    said = event.request
+    assert isinstance(said, N_EVENT_REPORT)  # noqa: S101 - bound to EVT_N_EVENT_REPORT
+    encoded = b"" if said.EventInformation is None else said.EventInformation.getvalue()
     try:
-        heard(door.engine, door.settings, report_of(event.event_information), door.clock())
+        report = report_of(read_references(encoded, str(event.context.transfer_syntax)))
+        heard(door.engine, door.settings, report, door.clock())
     except Exception:
         log.exception("report_not_heard")
         return PROCESSING_FAILURE, None

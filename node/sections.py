@@ -94,6 +94,14 @@ class Peer(Table):
     addresses: Annotated[tuple[Network, ...], Field(min_length=1), AfterValidator(unique)] = Field(
         description="IP addresses or CIDR networks from which it calls. AE titles can be claimed."
     )
+    port: Port | None = Field(
+        None,
+        description=(
+            "TCP port where it hears what this node answers for (storage commitment), at the "
+            "address from which it asked. Unset: where the destination of its AE title is; without "
+            "one, it hears only over the association of its request."
+        ),
+    )
 
 
 class Destination(Table):

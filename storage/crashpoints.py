@@ -52,6 +52,12 @@ class Point(StrEnum):
     """The rows say that the pixels of a study are gone, and the files are there."""
     BETWEEN_REMOVALS = "between-removals"
     """One file of a study is gone, and the next is not."""
+    COMMITMENT_ASKED = "commitment-asked"
+    """The row of a request for storage commitment is committed, and whoever asked is not told."""
+    COMMITMENT_TAKEN = "commitment-taken"
+    """0x0000 has left, and no report."""
+    COMMITMENT_TOLD = "commitment-told"
+    """The report was heard, and no row says so."""
 
 
 def reached(point: Point) -> None:

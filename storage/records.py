@@ -34,6 +34,16 @@ class DeliveryState(StrEnum):
     """Never sent: the destination does not take objects of this class at all."""
 
 
+class CommitmentState(StrEnum):
+    """Where a request for storage commitment stands that this node took."""
+
+    PENDING = "PENDING"
+    """It was answered with 0x0000, and whoever asked has not heard the report."""
+    REPORTED = "REPORTED"
+    GIVEN_UP = "GIVEN_UP"
+    """Nobody could be reached who would hear it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One received SOP instance: who sent it, when, its digest, and where its bytes are."""
@@ -200,6 +210,44 @@ class Delivery:
     """When the destination took it; while PENDING, its proof is still due."""
     transaction_uid: str | None = None
     """Of the last request for storage commitment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One object, as another system names it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewCommitment:
+    """What a modality asks this node to answer for; the same question is asked once."""
+
+    transaction_uid: str
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    asked: tuple[Reference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """One request for storage commitment, from its acceptance to its report."""
+
+    id: int
+    node: str
+    """Which took it: it has the association, and answers for its own files."""
+    made_of: NewCommitment
+    is_duplicate: bool
+    """True where another question was asked under this Transaction UID before."""
+    state: CommitmentState
+    tries: int
+    reason: str
+    """Why the last try did not reach anybody; empty before the first, and once it was heard."""
+    asked_at: datetime
+    next_attempt_at: datetime
+    reported_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

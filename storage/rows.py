@@ -9,6 +9,8 @@ from typing import Any
 from storage.columns import AnyRow
 from storage.lifecycle import State
 from storage.records import (
+    Commitment,
+    CommitmentState,
     Decision,
     Delivery,
     DeliveryAttempt,
@@ -16,9 +18,11 @@ from storage.records import (
     Entry,
     Instance,
     Job,
+    NewCommitment,
     NewJob,
     NewResult,
     Quarantined,
+    Reference,
     Result,
     Study,
     StudyState,
@@ -84,6 +88,16 @@ def delivery(row: AnyRow) -> Delivery:
 def delivery_attempt(row: AnyRow) -> DeliveryAttempt:
     """One try."""
     return DeliveryAttempt(**_fields(DeliveryAttempt, row) | {"state": DeliveryState(row.state)})
+
+
+def commitment(row: AnyRow) -> Commitment:
+    """One request for storage commitment."""
+    asked = tuple(Reference(*pair) for pair in row.asked)
+    known = {
+        "made_of": NewCommitment(**_fields(NewCommitment, row) | {"asked": asked}),
+        "state": CommitmentState(row.state),
+    }
+    return Commitment(**_fields(Commitment, row) | known)
 
 
 def entry(row: AnyRow) -> Entry:

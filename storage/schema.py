@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from storage.columns import Moment, Number, Words
 from storage.lifecycle import State
-from storage.records import DeliveryState, StudyState
+from storage.records import CommitmentState, DeliveryState, StudyState
 
 metadata = MetaData(
     naming_convention={
@@ -283,6 +283,36 @@ delivery_attempts = Table(
     _one_of("state", DeliveryState),
     CheckConstraint("status BETWEEN 0 AND 65535", name="status"),
     Index(None, "delivery_id"),
+    sqlite_autoincrement=True,
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("id", Number, primary_key=True),
+    _words("node"),
+    _words("transaction_uid"),
+    _words("calling_ae_title"),
+    _words("called_ae_title"),
+    _words("peer_address"),
+    Column("asked", JSON, nullable=False),
+    _words("asked_sha256"),
+    Column("is_duplicate", Boolean, nullable=False),
+    _words("state"),
+    Column("tries", Integer, nullable=False),
+    _words("reason"),
+    _at("asked_at"),
+    _at("next_attempt_at"),
+    Column("reported_at", Moment),
+    UniqueConstraint("node", "calling_ae_title", "transaction_uid", "asked_sha256"),
+    _one_of("state", CommitmentState),
+    _length("transaction_uid", 1, 64),
+    _length("calling_ae_title", 0, 16),
+    _length("called_ae_title", 0, 16),
+    _length("asked_sha256", 64, 64),
+    _not_negative("tries"),
+    CheckConstraint("(state = 'REPORTED') = (reported_at IS NOT NULL)", name="reported_at"),
+    Index(None, "node", "calling_ae_title", "state"),
     sqlite_autoincrement=True,
 )
 

@@ -49,6 +49,7 @@ class Node:
         destinations: Sequence[Mapping[str, object]] = (),
         rules: Sequence[Mapping[str, object]] = (HIP_RULE,),
         peers: Collection[str] = ("MODALITY", "ORTHANC"),
+        hears: Mapping[str, int] | None = None,
         module: str = "node",
         **tables: Mapping[str, object],
     ) -> None:
@@ -59,6 +60,7 @@ class Node:
             destinations: As `destination` makes them.
             rules: Each without destinations gets all of them, and goes where there are none.
             peers: Calling AE titles that may send, from loopback.
+            hears: Ports at which they hear reports of storage commitment.
             module: What is run; `tests.light_node` is the node with an engine that costs nothing.
             tables: Keys over ours, by the name of their table, as `completeness={"quiet_s": 1}`.
         """
@@ -73,7 +75,10 @@ class Node:
         plan: dict[str, object] = {
             name: {**ours, **tables.get(name, {})} for name, ours in self._defaults().items()
         }
-        plan["peers"] = [{"ae_title": title, "addresses": [LOOPBACK]} for title in peers]
+        ports = {title: {"port": port} for title, port in (hears or {}).items()}
+        plan["peers"] = [
+            {"ae_title": title, "addresses": [LOOPBACK], **ports.get(title, {})} for title in peers
+        ]
         plan["destinations"] = list(destinations)
         plan["rules"] = [
             {**rule, "destinations": rule["destinations"] or names}

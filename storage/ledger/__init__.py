@@ -5,6 +5,7 @@ does all of that or raises before it has changed anything. `node` names the audi
 the aware time of the event; nobody here asks the clock.
 """
 
+from storage.ledger.committing import owe, put_off, report
 from storage.ledger.delivering import postpone, record_attempt, requeue, resend, settle
 from storage.ledger.jobs import (
     Opened,
@@ -35,11 +36,14 @@ __all__ = [
     "note",
     "open_job",
     "open_transfer",
+    "owe",
     "postpone",
     "prove",
+    "put_off",
     "quarantine",
     "receive",
     "record_attempt",
+    "report",
     "requeue",
     "resend",
     "settle",

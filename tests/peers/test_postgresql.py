@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.audit_laws import *  # noqa: F403 - every law is run here on PostgreSQL
+from tests.commitment_laws import *  # noqa: F403 - the same
 from tests.database_laws import *  # noqa: F403 - every law is run here on PostgreSQL
 from tests.delivery_laws import *  # noqa: F403 - the same
 from tests.ledger_laws import *  # noqa: F403 - the same

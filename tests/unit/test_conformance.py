@@ -35,6 +35,7 @@ SENT = {
 }
 """PS3.6 table A-1."""
 STATUSES = {"0x0000", "0x0110", "0xA700", "0xA900", "0xC000", "0xC001"}
+COMMITMENT_STATUSES = {"0x0000", "0x0110", "0x0112", "0x0115", "0x0123", "0x0213"}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def test_every_class_that_is_received_or_sent_is_told_with_its_role(printed: str
     rows = {row[1]: row[2:] for row in _rows(_chapter(printed, "Overview"))[2:]}
 
     assert {uid for uid, (_, provider) in rows.items() if provider} == RECEIVED | {
-        "1.2.840.10008.1.1"
+        "1.2.840.10008.1.1",
+        "1.2.840.10008.1.20.1",
     }
     assert set(SENT.values()) <= {uid for uid, (user, _) in rows.items() if user}
 
@@ -102,6 +104,13 @@ def test_every_answer_to_a_c_store_is_told(printed: str) -> None:
     chapter = _chapter(printed, "Receiving: storage and verification as SCP")
 
     assert {row[0] for row in _rows(chapter) if row[0].startswith("0x")} == STATUSES
+
+
+def test_every_answer_to_a_request_for_commitment_is_told(printed: str) -> None:
+    rows = {row[0] for row in _rows(_chapter(printed, "Answering: storage commitment as SCP"))}
+
+    assert {cell for cell in rows if cell.startswith("0x")} == COMMITMENT_STATUSES
+    assert {cell for cell in rows if cell.endswith("H")} == {"0110H", "0112H", "0119H", "0131H"}
 
 
 def test_every_status_of_a_destination_has_one_meaning(printed: str) -> None:
