@@ -1,12 +1,13 @@
 """How often a learned result is withheld, where it should be and where it should not.
 
-    python -m benchmarks.trust --archive hip.npz --weights hip.safetensors --fold 0
+    python -m benchmarks.trust --archive hip.npz --weights hip.safetensors near.safetensors
 
 People of the fold are simulated as in training, and reconstructed from radiographs that are right,
 told wrongly as headers are, or wrong in ways that happen: another person's lateral, views swapped,
 a wrong side, a C-arm angle that is 30 degrees off, a chest, nothing but soft tissue. Prints a table
 in Markdown: the share that the limits of the weights withhold, and where the two figures lie that
-decide. Limits are set from such a table, with weights that have not seen the people of the fold.
+decide. The first weights are those of the region, others look closer at its bones. Limits are set
+from such a table, with weights that have not seen the people of the fold.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ from pipeline.reconstruct import reconstruct
 from pipeline.training.archive import Archive
 from pipeline.training.archive import load as load_archive
 from pipeline.training.batches import Conditions, told
-from pipeline.training.exposure import Exposure, exposed
+from pipeline.training.exposure import Exposure, exposed, in_finer_pixels
+from pipeline.training.given import FINER
 from pipeline.training.pool import Shot, draw_shots, simulate
 from pipeline.training.posing import RIGID
 from pipeline.types import Radiograph, Side
 from pipeline.weights import read_header
 
-SIZE = 256
+SIZE = 256 * FINER
+"""Of the images; a network of the region sees half of it, a closer look has more to cut out."""
+EXPOSURE = in_finer_pixels(Exposure(), FINER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def pairs(archive: Archive, fold: int, count: int) -> Iterator[Pair]:
             shots=shots[:2],
             generator=generator,
         )
-        images, is_valid = exposed(scene.thickness, Exposure(), generator)
+        images, is_valid = exposed(scene.thickness, EXPOSURE, generator)
         first, second = (Shown(images[n], is_valid[n], shots[n]) for n in (0, 1))
         yield first, second
 
@@ -105,7 +109,7 @@ def variants(pair: Pair, stranger: Pair, chest: Tensor | None, seed: int) -> Ite
     yield Variant("both upside down", (frontal.flipped(-2), lateral.flipped(-2)))
     yield Variant("lateral told 30 degrees off", (frontal, lateral.turned(30.0)))
     yield Variant("frontal told 30 degrees off", (frontal.turned(30.0), lateral))
-    empty, is_valid = exposed(torch.zeros(2, SIZE, SIZE), Exposure(), generator)
+    empty, is_valid = exposed(torch.zeros(2, SIZE, SIZE), EXPOSURE, generator)
     nothing = [replace(one, image=empty[n], is_valid=is_valid[n]) for n, one in enumerate(pair)]
     yield Variant("soft tissue without bones", tuple(nothing))
     if chest is not None:
@@ -180,7 +184,7 @@ def main() -> None:
     """Print the table."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--archive", type=Path, required=True)
-    asked.add_argument("--weights", type=Path, required=True)
+    asked.add_argument("--weights", type=Path, required=True, nargs="+")
     asked.add_argument("--fold", type=int, default=0)
     asked.add_argument("--count", type=int, default=12)
     asked.add_argument("--chests", type=Path, help="data/radiographs/chest_pairs")
@@ -188,9 +192,10 @@ def main() -> None:
     archive, backs = load_archive(given.archive), chests(given.chests)
     found: dict[str, list[Judged]] = defaultdict(list)
     with TemporaryDirectory() as folder, torch.inference_mode():
-        shutil.copy(given.weights, folder)
+        for one in given.weights:
+            shutil.copy(one, folder)
         weights.FOLDER = Path(folder)  # the engine is to find these alone
-        region = read_header(given.weights).region
+        region = read_header(given.weights[0]).region
         made = list(pairs(archive, given.fold, given.count))
         for number, pair in enumerate(made):
             # two further on is another person: both legs of a person stand side by side
