@@ -25,7 +25,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 from pynetdicom.transport import ThreadedAssociationServer
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from node.arriving import P_DATA_TF
 from node.callers import Callers
@@ -50,6 +50,7 @@ from node.wire import arrived, serve, unfinished
 from storage import database, files, ledger, queries
 from storage.crashpoints import Point, reached
 from storage.errors import StorageError, StorageFull, StoreUnavailable
+from storage.grouping import GroupCommit
 from storage.records import Instance
 
 if TYPE_CHECKING:
@@ -119,15 +120,16 @@ def listen(door: Door) -> ThreadedAssociationServer:
     ae.add_supported_context(StorageCommitmentPushModel, syntaxes, scu_role=True, scp_role=True)
     desk = Desk(door.settings, door.engine, door.instances, door.clock, door.callers)
     keeper = Gatekeeper(door.settings, door.engine, door.clock)
+    writes = GroupCommit(door.engine)
     handlers: list[EventHandlerType] = [
         (evt.EVT_REQUESTED, keeper.on_requested),
-        (evt.EVT_C_STORE, _on_store, [door]),
+        (evt.EVT_C_STORE, _on_store, [door, writes]),
         (evt.EVT_N_ACTION, on_action, [desk]),
         (evt.EVT_N_EVENT_REPORT, _on_report, [door]),
         (evt.EVT_DIMSE_RECV, door.callers.on_message),
         (evt.EVT_DATA_SENT, _on_sent),
         (evt.EVT_CONN_CLOSE, door.callers.on_closed),
-        (evt.EVT_CONN_CLOSE, _on_closed, [door]),
+        (evt.EVT_CONN_CLOSE, _on_closed, [door, writes]),
     ]
     return serve(ae, (own.host, own.port), handlers, keeper.may_knock)
 
@@ -151,21 +153,21 @@ def _on_sent(event: Event) -> None:
         reached(Point.AFTER_STATUS)
 
 
-def _on_closed(event: Event, door: Door) -> None:
+def _on_closed(event: Event, door: Door, writes: GroupCommit) -> None:
     if (half := unfinished(event.assoc)) is not None:
         half.unlink(missing_ok=True)
-    with database.begin(door.engine) as conn:
-        ledger.close_transfers(conn, door.settings.node.name, _association(event))
+    node, association = door.settings.node.name, _association(event)
+    writes.commit(lambda conn: ledger.close_transfers(conn, node, association))
 
 
-def _on_store(event: Event, door: Door) -> int | Dataset:
+def _on_store(event: Event, door: Door, writes: GroupCommit) -> int | Dataset:
     """The status of one C-STORE; PS3.4 B.2.3."""
     arrival = _arrival(event, door.clock())
     bound = log.bind(sop_instance_uid=arrival.sop_instance_uid, ae=arrival.calling_ae_title)
     try:
         digest = arrived(event.assoc, arrival.path)
         _require_room(door)
-        return _keep(arrival, digest, door, _association(event))
+        return _keep(arrival, digest, door, writes, _association(event))
     except StorageError as fault:
         bound.error("instance_not_kept", reason=str(fault))
         return _answer(OUT_OF_RESOURCES, str(fault))
@@ -196,7 +198,11 @@ def _association(event: Event) -> str:
 
 
 def _keep(
-    arrival: Arrival, digest: files.Digest | None, door: Door, association: str
+    arrival: Arrival,
+    digest: files.Digest | None,
+    door: Door,
+    writes: GroupCommit,
+    association: str,
 ) -> int | Dataset:
     try:
         header = read_header(arrival.path)
@@ -204,19 +210,26 @@ def _keep(
     except UnreadableHeaderError as fault:
         return _refuse(arrival, door, arrival.path, fault.status, str(fault))
     written = files.adopt(door.instances, arrival.path, digest)
-    node = door.settings.node.name
-    with database.begin(door.engine) as conn:
-        receipt = ledger.receive(conn, node, _instance(arrival, header, written))
-        if receipt is ledger.Receipt.RESTORED and not (door.instances / written.path).exists():
-            raise StoreUnavailable("its bytes were removed at the same moment: send it again")
-        if receipt is not ledger.Receipt.CONFLICT:
-            ledger.open_transfer(conn, node, association, header.study_instance_uid, arrival.at)
-        reached(Point.BEFORE_ROW)
+    instance = _instance(arrival, header, written)
+    receipt = writes.commit(lambda conn: _write_row(conn, instance, door, association))
     reached(Point.AFTER_ROW)
     if receipt is ledger.Receipt.CONFLICT and not _is_same_data_set(header, written, door):
         path = door.instances / written.path
         return _refuse(arrival, door, path, OTHER_CONTENT, "the SOPInstanceUID is already taken")
     return SUCCESS
+
+
+def _write_row(
+    conn: Connection, instance: Instance, door: Door, association: str
+) -> ledger.Receipt:
+    node, study = door.settings.node.name, instance.study_instance_uid
+    receipt = ledger.receive(conn, node, instance)
+    if receipt is ledger.Receipt.RESTORED and not (door.instances / instance.path).exists():
+        raise StoreUnavailable("its bytes were removed at the same moment: send it again")
+    if receipt is not ledger.Receipt.CONFLICT:
+        ledger.open_transfer(conn, node, association, study, instance.received_at)
+    reached(Point.BEFORE_ROW)
+    return receipt
 
 
 def _require_room(door: Door) -> None:
