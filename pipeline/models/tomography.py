@@ -122,8 +122,9 @@ class Tomography(nn.Module):
 
 def relative_error(volume: Tensor, wanted: Tensor) -> Tensor:
     """The norm of what is wrong in a volume over the norm of what was wanted; 1 for nothing."""
-    wrong: Tensor = torch.linalg.vector_norm(volume - wanted)
-    return wrong / torch.linalg.vector_norm(wanted).clamp(min=1e-12)
+    norm = torch.linalg.vector_norm
+    share: Tensor = norm(volume - wanted) / norm(wanted).clamp(min=1e-12)
+    return share
 
 
 def fused(volume: Tensor, integrals: Tensor, path: Tensor, *, passes: int = 3) -> Tensor:

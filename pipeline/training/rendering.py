@@ -50,12 +50,11 @@ def bone_thickness(
         views: The cameras.
         without_other_side: For each view, whether the leg beyond the midline is out of the way.
     """
-    near = _density(scene.near.amin(dim=0), tissue, scene.near_cube_mm)
-    near *= _share_of_near(near.shape[-1], scene.near_cube_mm, scene)
+    near = near_density(scene, tissue)
     near_index = _affine(scene.near_cube_mm, near.shape[-1])
     far_index = _affine(scene.far_cube_mm, scene.far.shape[-1])
     far = {
-        alone: _far_density(scene, tissue, alone=alone) for alone in sorted(set(without_other_side))
+        alone: far_density(scene, tissue, alone=alone) for alone in sorted(set(without_other_side))
     }
     images = []
     for view, alone in zip(views, without_other_side, strict=True):
@@ -76,8 +75,20 @@ def bone_shadows(scene: Scene, views: list[View]) -> Tensor:
     return line_integrals(inside, affine, beams) > SHADOW_MM
 
 
-def _far_density(scene: Scene, tissue: Tissue, *, alone: bool) -> Tensor:
-    """Density outside the near cube, which is drawn finely on its own."""
+def near_density(scene: Scene, tissue: Tissue) -> Tensor:
+    """(N, N, N) share of cortical bone in the near cube, nothing at its faces."""
+    density = _density(scene.near.amin(dim=0), tissue, scene.near_cube_mm)
+    return density * _share_of_near(density.shape[-1], scene.near_cube_mm, scene)
+
+
+def far_density(scene: Scene, tissue: Tissue, *, alone: bool) -> Tensor:
+    """(M, M, M) share of cortical bone that `near_density` leaves out, in the far cube.
+
+    Args:
+        scene: The bones.
+        tissue: Their density.
+        alone: The leg beyond the midline is out of the way.
+    """
     edge, size = scene.far_cube_mm, scene.far.shape[-1]
     density = _density(scene.far, tissue, edge) * (1 - _share_of_near(size, edge, scene))
     if alone:

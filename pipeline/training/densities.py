@@ -1,0 +1,243 @@
+"""Training of single-image tomography from a run file, and what it reaches on people left out.
+
+    python -m pipeline.training.densities run.toml
+
+draws the scenes that are missing, trains on from the checkpoint until the last step or the time
+limit, and, where all steps are done and a fold is left out, judges the network on it
+(`density_judging`). Another call goes on where the last one stopped, with the same samples to come.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.models.tomography import Tomography, TomographyShape
+from pipeline.training import archive as archives
+from pipeline.training.archive import Archive, Case
+from pipeline.training.density_judging import as_markdown, judged, mean_density, thresholds
+from pipeline.training.density_pairs import VIEWS, Sight, fill, load, shown
+from pipeline.training.exposure import CLEAN, Exposure
+from pipeline.training.loop import has_bfloat16, laid_out, scheduled
+from pipeline.training.settings import RunFault, _made
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DensityRun:
+    """A run: what is learned, from whom, how long."""
+
+    archive: Path
+    """What `python -m pipeline.training.prepare` wrote."""
+    folder: Path
+    """Of the scenes, the checkpoint, the curve and the table."""
+    fold: int | None = 0
+    """The people of this fold are judged and never learned from; none: all are learned from."""
+    limit_minutes: float | None = None
+    """Of one call; the next goes on."""
+    scenes: int = 300
+    steps: int = 2000
+    batch: int = 8
+    learning_rate: float = 2e-3
+    """Of Adam, at its height."""
+    width: int = 32
+    """Of `TomographyShape`; the published network has 64."""
+    blocks: tuple[int, ...] = (3, 3, 3, 5)
+    seed: int = 1
+    threads: int = 1
+    device: str = "cpu"
+    checkpoint_every: int = 100
+    log_every: int = 20
+    sight: Sight = field(default_factory=Sight)
+    exposure: Exposure = CLEAN
+    """Without its table: the bones alone. With it: an ordinary exposure but for what it says."""
+
+    @property
+    def shape(self) -> TomographyShape:
+        """Of the network."""
+        return TomographyShape(self.sight.planes, self.width, self.blocks)
+
+
+@dataclass(slots=True)
+class Run:
+    """A training under way."""
+
+    net: Tomography
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+
+def read(path: Path) -> DensityRun:
+    """The run that the file describes; paths in it are relative to the file.
+
+    Raises:
+        RunFault: naming the key, or the place of a syntax error.
+    """
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise RunFault(f"{path}: {fault}") from None
+    made: DensityRun = _made(DensityRun, told, "")
+    if made.sight.view not in VIEWS:
+        raise RunFault(f"sight.view must be one of {', '.join(VIEWS)}, not {made.sight.view!r}")
+    if made.sight.image_size % made.shape.multiple:
+        raise RunFault(f"sight.image_size must be a multiple of {made.shape.multiple}")
+    return replace(made, archive=path.parent / made.archive, folder=path.parent / made.folder)
+
+
+def start(settings: DensityRun) -> Run:
+    """A run from its checkpoint, or from the beginning where there is none."""
+    torch.manual_seed(settings.seed)
+    net = Tomography(settings.shape).to(settings.device)
+    laid_out(net)
+    run = Run(net, torch.optim.Adam(net.parameters(), lr=settings.learning_rate))
+    checkpoint = settings.folder / "checkpoint.pt"
+    if checkpoint.exists():
+        stored = torch.load(checkpoint, map_location=settings.device, weights_only=True)
+        run.net.load_state_dict(stored["net"])
+        run.optimiser.load_state_dict(stored["optimiser"])
+        run.step = stored["step"]
+    return run
+
+
+def train(run: Run, settings: DensityRun, *, until: float, say: Say) -> bool:
+    """Train until the last step, or until `time.monotonic()` is `until`; whether all are done."""
+    files = sorted((settings.folder / "pairs").glob("*.npz"))
+    began, first, mean = time.monotonic(), run.step, 0.0
+    run.net.train()
+    while run.step < settings.steps and time.monotonic() < until:
+        relative = _step(run, settings, files)
+        mean += relative / settings.log_every
+        if run.step % settings.log_every == 0:
+            each = (time.monotonic() - began) / (run.step - first)
+            line = {"step": run.step, "relative": round(mean, 5), "seconds_a_step": round(each, 3)}
+            with (settings.folder / "curve.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            say(
+                f"step {run.step} of {settings.steps}: volume error {mean:.3f}, {each:.2f} s a step"
+            )
+            mean = 0.0
+        if run.step % settings.checkpoint_every == 0:
+            save(run, settings.folder / "checkpoint.pt")
+    save(run, settings.folder / "checkpoint.pt")
+    return run.step >= settings.steps
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the checkpoint, whole or not at all."""
+    partial = path.with_suffix(".part")
+    state = {
+        "net": run.net.state_dict(),
+        "optimiser": run.optimiser.state_dict(),
+        "step": run.step,
+    }
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def batch(
+    files: list[Path], settings: DensityRun, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Radiographs (B, 1, 1, H, W), and the density (B, D, H / 2, W / 2) behind each."""
+    thickness, density = [], []
+    for number in torch.randint(len(files), (settings.batch,), generator=generator).tolist():
+        pairs = load(files[number])
+        shot = int(torch.randint(len(pairs.thickness), (1,), generator=generator))
+        thickness.append(pairs.thickness[shot])
+        density.append(pairs.density[shot])
+    return shown(torch.stack(thickness), settings.exposure, generator), torch.stack(density)
+
+
+def evaluate(net: Tomography, archive: Archive, settings: DensityRun) -> str:
+    """The table of the people left out, as Markdown.
+
+    Raises:
+        RunFault: the run learned from everyone.
+    """
+    if settings.fold is None:
+        raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
+    net.eval().to("cpu")
+    files = sorted((settings.folder / "pairs").glob("*.npz"))
+    mean = mean_density(files)
+    cuts = thresholds(net, mean, files, settings.exposure)
+    cases = archive.judged_in(settings.fold)
+    found = judged(net, mean, cuts, archive, cases, settings.sight, settings.exposure)
+    return as_markdown(found)
+
+
+def main(path: Path, say: Say = print) -> bool:
+    """Follow the run file; whether all steps are done.
+
+    Raises:
+        RunFault: the run file or its archive cannot be used.
+    """
+    began = time.monotonic()
+    settings = read(path)
+    if not settings.archive.exists():
+        raise RunFault(f"There is no archive {settings.archive}: make it with prepare")
+    archive = archives.load(settings.archive)
+    until = began + 60 * settings.limit_minutes if settings.limit_minutes else math.inf
+    torch.set_num_threads(settings.threads)
+    _draw(archive, settings, until, say)
+    run = start(settings)
+    if not train(run, settings, until=until, say=say):
+        say(f"stopped at step {run.step}; call again to go on")
+        return False
+    if settings.fold is not None:
+        table = f"After {run.step} steps.\n\n{evaluate(run.net, archive, settings)}"
+        (settings.folder / "results.md").write_text(table, encoding="utf-8")
+        say(table)
+    return True
+
+
+def _draw(archive: Archive, settings: DensityRun, until: float, say: Say) -> None:
+    cases = learned_from(archive, settings)
+    people = len({case.person for case in cases})
+    say(f"{archive.region.name}: {len(cases)} legs of {people} people, {settings.scenes} scenes")
+    fill(
+        archive,
+        cases,
+        settings.folder / "pairs",
+        settings.scenes,
+        settings.sight,
+        seed=settings.seed,
+        is_over=lambda: time.monotonic() >= until,
+    )
+
+
+def learned_from(archive: Archive, settings: DensityRun) -> tuple[Case, ...]:
+    """The cases that are not judged in the run's fold."""
+    return archive.cases if settings.fold is None else archive.trained_in(settings.fold)
+
+
+def _step(run: Run, settings: DensityRun, files: list[Path]) -> float:
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + run.step)
+    images, wanted = (one.to(settings.device) for one in batch(files, settings, generator))
+    for group in run.optimiser.param_groups:
+        group["lr"] = settings.learning_rate * scheduled(run.step / settings.steps, 0.05)
+    device = torch.device(settings.device).type
+    with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
+        losses = run.net.loss(images, wanted)
+    run.optimiser.zero_grad(set_to_none=True)
+    losses["total"].backward()
+    run.optimiser.step()
+    run.step += 1
+    return float(losses["relative"].detach())
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except RunFault as fault:
+        sys.exit(str(fault))

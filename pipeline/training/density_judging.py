@@ -1,0 +1,176 @@
+"""How far a density from one radiograph is from the truth, for people who were not learned from.
+
+Three answers are compared voxel by voxel in the frame of the detector: the mean density of those
+who were learned from, seen from the same kind of camera; the network's; and the network's after
+the fusion with the radiograph, averaged back to the same voxels. Bone is cut out of each where it
+agrees best with the bone of those who were learned from, so that none is judged by the threshold
+of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from pipeline.frustum import Frustum, path
+from pipeline.models.tomography import Tomography, fused, relative_error
+from pipeline.training.archive import Archive, Case
+from pipeline.training.density_pairs import (
+    Sight,
+    bone_equivalent,
+    drawn_pairs,
+    drawn_shots,
+    load,
+    shown,
+)
+from pipeline.training.exposure import Exposure
+from pipeline.training.judging import interval
+from pipeline.training.posing import RIGID
+
+BONE = 0.06
+"""Share of cortical bone from which a voxel is bone: half of the thinnest spongy bone."""
+CUTS = tuple(0.02 * n for n in range(1, 21))
+"""The thresholds that are tried on those who were learned from."""
+LEARNED = 24
+"""Scenes of these that they are tried on."""
+SEED = 7
+
+
+class Engine(StrEnum):
+    """What is compared."""
+
+    MEAN = "mean of those learned from"
+    NETWORK = "network"
+    FUSED = "network, fused with the radiograph"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One answer about one leg."""
+
+    engine: Engine
+    person: str
+    case: str
+    error: float
+    """Norm of what is wrong over the norm of the truth."""
+    iou: float
+    reprojection: float
+    """Root mean square of the line integrals' error, mm of cortical bone."""
+
+
+def mean_density(files: Sequence[Path]) -> Tensor:
+    """(D, h, w) over all cameras of all scenes: the best that can be said without looking.
+
+    Args:
+        files: Scenes that `density_pairs.fill` drew.
+    """
+    total = torch.zeros(())
+    for file in files:
+        total = total + load(file).density.mean(dim=0)
+    return total / len(files)
+
+
+def thresholds(
+    net: Tomography, mean: Tensor, files: Sequence[Path], exposure: Exposure
+) -> dict[Engine, float]:
+    """Where each answer is cut: there its bone agrees best with that of those learned from.
+
+    The fused answer is cut as the network's.
+    """
+    scores: dict[Engine, list[list[float]]] = {Engine.MEAN: [], Engine.NETWORK: []}
+    generator = torch.Generator().manual_seed(SEED)
+    for file in files[:LEARNED]:
+        pairs = load(file)
+        true = pairs.density[0]
+        images = shown(pairs.thickness[:1], exposure, generator)
+        for engine, answer in ((Engine.MEAN, mean), (Engine.NETWORK, _answer(net, images))):
+            scores[engine].append([iou(answer >= cut, true >= BONE) for cut in CUTS])
+    best = {
+        engine: max(zip(map(fmean, zip(*rows, strict=True)), CUTS, strict=True))[1]
+        for engine, rows in scores.items()
+    }
+    return {**best, Engine.FUSED: best[Engine.NETWORK]}
+
+
+def judged(
+    net: Tomography,
+    mean: Tensor,
+    cuts: Mapping[Engine, float],
+    archive: Archive,
+    cases: Sequence[Case],
+    sight: Sight,
+    exposure: Exposure,
+) -> list[Judgement]:
+    """Every answer about every case, in a pose and from cameras of its own; the same each time."""
+    found = []
+    edge = archive.region.cube_mm
+    for number, case in enumerate(cases):
+        generator = torch.Generator().manual_seed(SEED + 1000 * number)
+        shots = drawn_shots(sight, edge, generator)
+        pairs = drawn_pairs(case, archive, sight, shots, pose=RIGID, generator=generator)
+        images = shown(pairs.thickness, exposure, generator)
+        for view, shot in enumerate(shots):
+            true, frustum = pairs.density[view], sight.frustum(shot, edge)
+            image = images[view : view + 1]
+            coarse = _answer(net, image)
+            answers = {
+                Engine.MEAN: mean,
+                Engine.NETWORK: coarse,
+                Engine.FUSED: _fused(coarse, image, sight.fine_frustum(shot, edge)),
+            }
+            for engine, answer in answers.items():
+                error = float(relative_error(answer, true))
+                overlap = iou(answer >= cuts[engine], true >= BONE)
+                misfit = _misfit(answer, true, frustum)
+                found.append(Judgement(engine, case.person, case.name, error, overlap, misfit))
+    return found
+
+
+def as_markdown(judgements: Sequence[Judgement]) -> str:
+    """The table: means over people, of the means of each, with 95 % bootstrap intervals."""
+    lines = [
+        "| answer | people | volume error (95 %) | IoU of bone (95 %) | worst | reprojection mm |",
+        "|---|---|---|---|---|---|",
+    ]
+    for engine in Engine:
+        here = [one for one in judgements if one.engine is engine]
+        people = sorted({one.person for one in here})
+        own = [[one for one in here if one.person == person] for person in people]
+        error = interval([fmean(one.error for one in ones) for ones in own])
+        overlap = interval([fmean(one.iou for one in ones) for ones in own])
+        lines.append(
+            f"| {engine} | {len(people)} | {error.mean:.3f} ({error.low:.3f} to {error.high:.3f})"
+            f" | {overlap.mean:.3f} ({overlap.low:.3f} to {overlap.high:.3f})"
+            f" | {min(one.iou for one in here):.3f}"
+            f" | {fmean(one.reprojection for one in here):.2f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def iou(found: Tensor, true: Tensor) -> float:
+    """What two masks have in common over what either has; 1 where both are empty."""
+    union = int((found | true).sum())
+    return int((found & true).sum()) / union if union else 1.0
+
+
+@torch.no_grad()
+def _answer(net: Tomography, image: Tensor) -> Tensor:
+    volume: Tensor = net(image).volume[0]
+    return volume
+
+
+def _fused(coarse: Tensor, image: Tensor, frustum: Frustum) -> Tensor:
+    fine = fused(coarse[None], bone_equivalent(image), path(frustum))
+    return avg_pool2d(fine, 2)[0]
+
+
+def _misfit(answer: Tensor, true: Tensor, frustum: Frustum) -> float:
+    off = ((answer - true) * path(frustum)).sum(dim=0)
+    return float(off.square().mean().sqrt())
