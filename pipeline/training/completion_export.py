@@ -1,0 +1,68 @@
+"""The average of a completion run as a weights file, with what placing the box needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.completing import Structure
+from pipeline.completion_weights import TrainedCompletion, export
+from pipeline.training.completion_pairs import Pairs, pairs_of
+from pipeline.training.completion_settings import CompletionRun, read
+from pipeline.training.completions import Say, trained
+from pipeline.training.label_maps import Labels, Triple
+from pipeline.training.settings import RunFault
+
+
+def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
+    """`out` holds the averaged network of the run.
+
+    Raises:
+        RunFault: there is no checkpoint, or the maps do not say how large they are.
+    """
+    run = read(path)
+    pairs = pairs_of(run)
+    if pairs.box_mm is None:
+        raise RunFault("A published folder does not say how large its maps are: nothing to export")
+    learning = trained(run, len(pairs.names))
+    described = TrainedCompletion(
+        name=out.stem,
+        structures=structures_of(list(pairs.learned()), pairs.names, pairs.box_mm),
+        box_mm=pairs.box_mm,
+        size=run.network.size,
+        trained=_words(run, pairs, learning.step),
+    )
+    made = export(learning.average, out, described)
+    say(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, SHA-256 {made.digest}")
+    return made
+
+
+def structures_of(
+    maps: Sequence[Labels], names: Sequence[str], box_mm: Triple
+) -> tuple[Structure, ...]:
+    """The mean middle and volume of each label over the maps that have it."""
+    found = []
+    for number, name in enumerate(names, start=1):
+        middles, volumes = [], []
+        for labels in maps:
+            index = np.argwhere(labels == number)
+            if not len(index):
+                continue
+            step = np.array(box_mm) / labels.shape
+            z, y, x = (index.mean(axis=0) + 0.5) * step - np.array(box_mm) / 2
+            middles.append((x, y, z))
+            volumes.append(len(index) * float(step.prod()))
+        if not middles:
+            raise RunFault(f"Nobody that is learned from has a {name}")
+        x, y, z = np.mean(middles, axis=0).tolist()
+        found.append(Structure(name, (x, y, z), float(np.mean(volumes))))
+    return tuple(found)
+
+
+def _words(run: CompletionRun, pairs: Pairs, steps: int) -> str:
+    maps = len(list(pairs.learned()))
+    left = "nobody left out" if run.fold is None else f"the people of fold {run.fold} left out"
+    where = run.archive.name if run.archive is not None else "a published folder"
+    return f"{steps} steps on {maps} maps, mirror images included, of {where}; {left}"

@@ -1,0 +1,146 @@
+"""What a completion learns from: a complete label map, and the same with something missing.
+
+Whole anatomies are taken away, as published, or everything beyond a plane, as the edge of a field
+of view does. What is kept keeps its labels, and the complete map is not touched.
+
+Source: Li 2023, arXiv:2309.04956: random anatomies that add up to at least 10, 20 or 40 % of what
+is segmented, ten times for each person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.training.label_maps import Labels, Triple
+
+SHARES = (0.1, 0.2, 0.4)
+"""Of the segmented volume, of which at least one is taken away."""
+INSTANCES = 10
+"""Incomplete maps that are published of each person."""
+
+
+def without_anatomies(complete: Labels, share: float, random: np.random.Generator) -> Labels:
+    """`complete` without whole labels, drawn until at least `share` of its volume is gone.
+
+    Some label is always kept.
+
+    Raises:
+        ValueError: no choice of labels takes so much and leaves one.
+    """
+    numbers, counts = np.unique(complete[complete > 0], return_counts=True)
+    wanted = share * counts.sum()
+    order = random.permutation(len(numbers))
+    gone = order[: 1 + int(np.searchsorted(np.cumsum(counts[order]), wanted))]
+    if len(gone) == len(numbers):
+        spare = [one for one in gone if counts[gone].sum() - counts[one] >= wanted]
+        if not spare:
+            raise ValueError(f"{share:.0%} of the volume cannot be removed from {len(numbers)}")
+        gone = gone[gone != spare[0]]
+    return np.where(np.isin(complete, numbers[gone]), 0, complete).astype(complete.dtype)
+
+
+def cut_off(complete: Labels, share: float, random: np.random.Generator) -> Labels:
+    """`complete` without what lies beyond a plane across one axis: about `share` of its volume.
+
+    Raises:
+        ValueError: there is nothing to cut.
+    """
+    places = np.argwhere(complete > 0)
+    if not len(places):
+        raise ValueError("There is no label in the map")
+    axis, is_lower = int(random.integers(3)), bool(random.integers(2))
+    level = np.quantile(places[:, axis], share if is_lower else 1 - share)
+    line = np.arange(complete.shape[axis])
+    is_kept = line >= level if is_lower else line <= level
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    return np.where(is_kept.reshape(shape), complete, 0).astype(complete.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """How a map is varied before something is taken from it."""
+
+    cut: float = 0.3
+    """How often a plane cuts it, rather than whole anatomies go."""
+    largest_cut: float = 0.6
+    """Of the volume."""
+    mirrored: float = 0.5
+    """How often right and left are exchanged, their labels with them."""
+    turn_deg: float = 6.0
+    """Standard deviation about each axis."""
+    scale: float = 0.04
+    """Standard deviation along each axis, as a share."""
+    shift_mm: float = 10.0
+    """Standard deviation along each axis."""
+
+
+PUBLISHED = Variety(cut=0.0, mirrored=0.0, turn_deg=0.0, scale=0.0, shift_mm=0.0)
+
+
+def incomplete(complete: Labels, variety: Variety, random: np.random.Generator) -> Labels:
+    """`complete` with something missing.
+
+    Raises:
+        ValueError: nothing can be taken from it.
+    """
+    if random.random() < variety.cut:
+        return cut_off(complete, random.uniform(SHARES[0], variety.largest_cut), random)
+    return without_anatomies(complete, float(random.choice(SHARES)), random)
+
+
+def varied(
+    labels: Labels,
+    box_mm: Triple,
+    size: int,
+    mirror: NDArray[np.uint8],
+    variety: Variety,
+    random: np.random.Generator,
+) -> Labels:
+    """(size, size, size) of the same box: turned, scaled, shifted, perhaps mirrored.
+
+    Args:
+        labels: (Z, Y, X).
+        box_mm: Edges of the box along z, y, x.
+        size: Voxels along each edge of the result.
+        mirror: What each number becomes where right and left are exchanged.
+        variety: How much.
+        random: Of all that is drawn.
+    """
+    is_mirrored = random.random() < variety.mirrored
+    angles = np.deg2rad(random.normal(0.0, variety.turn_deg, 3))
+    stretch = np.exp(random.normal(0.0, variety.scale, 3))
+    shift = random.normal(0.0, variety.shift_mm, 3)
+    edges = np.array(box_mm)
+    matrix = _turned(angles) * stretch
+    if is_mirrored:
+        matrix[:, 2] *= -1
+    line = (np.arange(size) + 0.5) / size - 0.5
+    # three planes of sums, so that no product over all voxels is needed
+    columns = [matrix[:, axis, None] * (line * edges[axis]) for axis in range(3)]
+    index = []
+    for axis, (voxels, edge) in enumerate(zip(labels.shape, edges, strict=True)):
+        z, y, x = (columns[other][axis] for other in range(3))
+        place = z[:, None, None] + y[:, None] + (x + shift[axis])
+        index.append(np.floor((place / edge + 0.5) * voxels).astype(np.intp))
+    inside = np.logical_and.reduce(
+        [(i >= 0) & (i < n) for i, n in zip(index, labels.shape, strict=True)]
+    )
+    flat = np.ravel_multi_index(tuple(index), labels.shape, mode="clip")
+    found = np.where(inside, labels.ravel()[flat], 0).astype(np.uint8)
+    return mirror[found] if is_mirrored else found
+
+
+def _turned(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) rotation about the three axes, one after the other."""
+    made = np.eye(3)
+    for axis, angle in enumerate(angles):
+        turn = np.eye(3)
+        a, b = (axis + 1) % 3, (axis + 2) % 3
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+        made = turn @ made
+    return made
