@@ -7,19 +7,20 @@ encoder gives the merged grid its context. A point head then reads the grid and,
 the images at the projections of any point, so that the network has no output resolution.
 
 Follows the implicit functions of Saito 2019 (PIFu, ICCV) and Mescheder 2019 (Occupancy Networks,
-CVPR), with true cone-beam cameras and several bones. Imports torch alone.
+CVPR), with true cone-beam cameras and several bones. Needs torch alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample, interpolate, pixel_unshuffle
+from torch.nn.functional import grid_sample, pixel_unshuffle
+
+from pipeline.models.encoders import Planar, Spatial
 
 CHANNELS = 13
 """Attenuation and validity of 2 x 2 pixels, column, row, and the direction of their ray (3)."""
@@ -99,10 +100,10 @@ class Lifting(nn.Module):
         super().__init__()
         self.shape = shape
         plane, space, bones = shape.planar[0], shape.spatial[0], len(shape.bones)
-        self.planar = _Planar(shape.planar)
+        self.planar = Planar(CHANNELS, shape.planar)
         self.shadow = nn.Conv2d(plane, bones, 1)
         self.thinned = nn.Conv2d(plane, shape.lifted, 1)
-        self.spatial = _Spatial(2 * shape.lifted + 4, shape.spatial)
+        self.spatial = Spatial(2 * shape.lifted + 4, shape.spatial)
         self.coarse = nn.Conv3d(space, bones, 1)
         self.head = nn.Sequential(
             nn.Linear(space + bones + 2 * plane + 4, shape.hidden),
@@ -232,74 +233,3 @@ def _merged(planes: Tensor, seen: Seen, points: Tensor) -> Tensor:
     largest = largest.masked_fill(count == 0, 0.0)
     share = count / seen.is_present.sum(dim=1).clamp(min=1)[:, None, None]
     return torch.cat([mean, largest, share], dim=-1)
-
-
-class _Planar(nn.Module):
-    """Blocks of an image (N, CHANNELS, h, w) to features (N, C, h, w): a U-Net."""
-
-    def __init__(self, channels: Sequence[int]) -> None:
-        super().__init__()
-        self.first = _twice(nn.Conv2d, CHANNELS, channels[0])
-        self.down = nn.ModuleList(_twice(nn.Conv2d, a, b, stride=2) for a, b in pairwise(channels))
-        self.up = nn.ModuleList(_once(nn.Conv2d, a + b, a) for a, b in pairwise(channels))
-
-    def forward(self, blocks: Tensor) -> Tensor:
-        blocks = blocks.contiguous(memory_format=torch.channels_last)
-        levels = [self.first(blocks)]
-        for down in self.down:
-            levels.append(down(levels[-1]))
-        found: Tensor = levels.pop()
-        for up in reversed(self.up):
-            beside = levels.pop()
-            wider = interpolate(found, size=beside.shape[2:], mode="bilinear", align_corners=False)
-            found = up(torch.cat([beside, wider], dim=1))
-        return found
-
-
-class _Spatial(nn.Module):
-    """Grid (N, before, D, D, D) to features (N, C, D, D, D): a U-Net, its steps summed.
-
-    At the full size there is no norm: its gradient alone would take an eighth of a step.
-    """
-
-    def __init__(self, before: int, channels: Sequence[int]) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv3d(before, channels[0], 1), nn.SiLU())
-        self.down = nn.ModuleList(_twice(nn.Conv3d, a, b, stride=2) for a, b in pairwise(channels))
-        self.narrow = nn.ModuleList(nn.Conv3d(b, a, 1) for a, b in pairwise(channels))
-        last = nn.Sequential(nn.Conv3d(channels[0], channels[0], 3, padding=1), nn.SiLU())
-        self.up = nn.ModuleList([last, *(_once(nn.Conv3d, a, a) for a in channels[1:-1])])
-
-    def forward(self, grid: Tensor) -> Tensor:
-        levels = [self.first(grid.contiguous(memory_format=torch.channels_last_3d))]
-        for down in self.down:
-            levels.append(down(levels[-1]))
-        found: Tensor = levels.pop()
-        for narrow, up in zip(reversed(self.narrow), reversed(self.up), strict=True):
-            beside = levels.pop()
-            wider = interpolate(
-                narrow(found), size=beside.shape[2:], mode="trilinear", align_corners=False
-            )
-            found = up(beside + wider)
-        return found
-
-
-def _once(
-    convolution: type[nn.Conv2d] | type[nn.Conv3d],
-    before: int,
-    after: int,
-    stride: int = 1,
-) -> nn.Sequential:
-    return nn.Sequential(
-        convolution(before, after, 3, stride=stride, padding=1),
-        nn.GroupNorm(8, after),
-        nn.SiLU(),
-    )
-
-
-def _twice(
-    convolution: type[nn.Conv2d] | type[nn.Conv3d], before: int, after: int, stride: int = 1
-) -> nn.Sequential:
-    return nn.Sequential(
-        _once(convolution, before, after, stride), _once(convolution, after, after)
-    )

@@ -18,7 +18,7 @@ from pipeline.training.archive import SYNTHETIC, Archive
 from pipeline.training.batches import Conditions, seen_of
 from pipeline.training.command import Say, archive_of, learned_from, trained
 from pipeline.training.evaluating import left_out
-from pipeline.training.loop import CLIP_MM
+from pipeline.training.losses import CLIP_MM
 from pipeline.training.pool import Simulated, fill, load
 from pipeline.training.regions import WITHIN, Region
 from pipeline.training.settings import RunFault, RunSettings, read

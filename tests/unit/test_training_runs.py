@@ -28,8 +28,9 @@ from pipeline.training.judging import (
     judged,
     summarised,
 )
-from pipeline.training.loop import Training, coarse_loss_of, loss_of, shadow_loss_of, start
+from pipeline.training.loop import Training, start
 from pipeline.training.loop import train as train_run
+from pipeline.training.losses import coarse_loss_of, loss_of, shadow_loss_of
 from pipeline.training.pool import fill
 from pipeline.training.regions import REGIONS, WITHIN
 from pipeline.training.settings import RunFault, read
