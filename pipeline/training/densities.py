@@ -1,10 +1,10 @@
-"""Training of single-image tomography from a run file, and what it reaches on people left out.
+"""Training of single-image tomography from a run file.
 
     python -m pipeline.training.densities run.toml
 
-draws the scenes that are missing, trains on from the checkpoint until the last step or the time
-limit, and, where all steps are done and a fold is left out, judges the network on it
-(`density_judging`). Another call goes on where the last one stopped, with the same samples to come.
+draws the scenes that are missing and trains on from the checkpoint until the last step or the time
+limit. Another call goes on where the last one stopped, with the same samples to come. Nothing but
+torch and numpy is needed; `density_judging`, which tells what the network reaches, needs more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from torch import Tensor
 from pipeline.models.tomography import Tomography, TomographyShape
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive, Case
-from pipeline.training.density_judging import as_markdown, judged, mean_density, thresholds
-from pipeline.training.density_pairs import VIEWS, Sight, fill, load, shown
+from pipeline.training.density_pairs import VIEWS, Sight, fill, known_in, load, shown
 from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.loop import has_bfloat16, laid_out, scheduled
 from pipeline.training.settings import RunFault, _made
@@ -159,23 +158,6 @@ def batch(
     return shown(torch.stack(thickness), settings.exposure, generator), torch.stack(density)
 
 
-def evaluate(net: Tomography, archive: Archive, settings: DensityRun) -> str:
-    """The table of the people left out, as Markdown.
-
-    Raises:
-        RunFault: the run learned from everyone.
-    """
-    if settings.fold is None:
-        raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
-    net.eval().to("cpu")
-    files = sorted((settings.folder / "pairs").glob("*.npz"))
-    mean = mean_density(files)
-    cuts = thresholds(net, mean, files, settings.exposure)
-    cases = archive.judged_in(settings.fold)
-    found = judged(net, mean, cuts, archive, cases, settings.sight, settings.exposure)
-    return as_markdown(found)
-
-
 def main(path: Path, say: Say = print) -> bool:
     """Follow the run file; whether all steps are done.
 
@@ -184,24 +166,9 @@ def main(path: Path, say: Say = print) -> bool:
     """
     began = time.monotonic()
     settings = read(path)
-    if not settings.archive.exists():
-        raise RunFault(f"There is no archive {settings.archive}: make it with prepare")
-    archive = archives.load(settings.archive)
+    archive = archive_of(settings)
     until = began + 60 * settings.limit_minutes if settings.limit_minutes else math.inf
     torch.set_num_threads(settings.threads)
-    _draw(archive, settings, until, say)
-    run = start(settings)
-    if not train(run, settings, until=until, say=say):
-        say(f"stopped at step {run.step}; call again to go on")
-        return False
-    if settings.fold is not None:
-        table = f"After {run.step} steps.\n\n{evaluate(run.net, archive, settings)}"
-        (settings.folder / "results.md").write_text(table, encoding="utf-8")
-        say(table)
-    return True
-
-
-def _draw(archive: Archive, settings: DensityRun, until: float, say: Say) -> None:
     cases = learned_from(archive, settings)
     people = len({case.person for case in cases})
     say(f"{archive.region.name}: {len(cases)} legs of {people} people, {settings.scenes} scenes")
@@ -214,11 +181,30 @@ def _draw(archive: Archive, settings: DensityRun, until: float, say: Say) -> Non
         seed=settings.seed,
         is_over=lambda: time.monotonic() >= until,
     )
+    run = start(settings)
+    is_done = train(run, settings, until=until, say=say)
+    say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
+    return is_done
+
+
+def archive_of(settings: DensityRun) -> Archive:
+    """The archive that the run learns from.
+
+    Raises:
+        RunFault: there is none, or it does not have the bone.
+    """
+    if not settings.archive.exists():
+        raise RunFault(f"There is no archive {settings.archive}: make it with prepare")
+    archive = archives.load(settings.archive)
+    if settings.sight.bone and settings.sight.bone not in archive.region.targets:
+        raise RunFault(f"sight.bone must be one of {', '.join(archive.region.targets)}")
+    return archive
 
 
 def learned_from(archive: Archive, settings: DensityRun) -> tuple[Case, ...]:
-    """The cases that are not judged in the run's fold."""
-    return archive.cases if settings.fold is None else archive.trained_in(settings.fold)
+    """The cases that are not judged in the run's fold, and show what is to be learned."""
+    cases = archive.cases if settings.fold is None else archive.trained_in(settings.fold)
+    return known_in(cases, settings.sight.channel(archive.region))
 
 
 def _step(run: Run, settings: DensityRun, files: list[Path]) -> float:

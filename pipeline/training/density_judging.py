@@ -1,16 +1,19 @@
 """How far a density from one radiograph is from the truth, for people who were not learned from.
 
+    python -m pipeline.training.density_judging run.toml
+
 Three answers are compared voxel by voxel in the frame of the detector: the mean density of those
 who were learned from, seen from the same kind of camera; the network's; and the network's after
 the fusion with the radiograph, averaged back to the same voxels. Bone is cut out of each where it
 agrees best with the bone of those who were learned from, so that none is judged by the threshold
-of another.
+of another. A network of one bone is not fused: the radiograph shows the others as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
@@ -22,21 +25,23 @@ from torch.nn.functional import avg_pool2d
 from pipeline.frustum import Frustum, path
 from pipeline.models.tomography import Tomography, fused, relative_error
 from pipeline.training.archive import Archive, Case
+from pipeline.training.densities import DensityRun, archive_of, read, start
 from pipeline.training.density_pairs import (
-    Sight,
     bone_equivalent,
     drawn_pairs,
     drawn_shots,
     load,
     shown,
 )
-from pipeline.training.exposure import Exposure
 from pipeline.training.judging import interval
 from pipeline.training.posing import RIGID
+from pipeline.training.settings import RunFault
 
 BONE = 0.06
 """Share of cortical bone from which a voxel is bone: half of the thinnest spongy bone."""
-CUTS = tuple(0.02 * n for n in range(1, 21))
+HALF = 0.5
+"""Share of a voxel from which it belongs to one bone."""
+CUTS = tuple(0.02 * n for n in range(1, 36))
 """The thresholds that are tried on those who were learned from."""
 LEARNED = 24
 """Scenes of these that they are tried on."""
@@ -65,6 +70,32 @@ class Judgement:
     """Root mean square of the line integrals' error, mm of cortical bone."""
 
 
+def evaluate(run_file: Path, say: Callable[[str], None] = print) -> Path:
+    """Judge the run's network on the people left out; the path of the table.
+
+    Raises:
+        RunFault: the run file or its archive cannot be used, nothing was trained, or nobody is
+            left out.
+    """
+    settings = read(run_file)
+    archive = archive_of(settings)
+    if settings.fold is None:
+        raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
+    if not (settings.folder / "checkpoint.pt").exists():
+        raise RunFault(f"There is no {settings.folder / 'checkpoint.pt'}: train first")
+    torch.set_num_threads(settings.threads)
+    run = start(replace(settings, device="cpu"))
+    net = run.net.eval()
+    files = sorted((settings.folder / "pairs").glob("*.npz"))
+    mean = mean_density(files)
+    cuts = thresholds(net, mean, files, settings)
+    found = judged(net, mean, cuts, archive, settings)
+    table = f"After {run.step} steps.\n\n{as_markdown(found)}"
+    (settings.folder / "results.md").write_text(table, encoding="utf-8")
+    say(table)
+    return settings.folder / "results.md"
+
+
 def mean_density(files: Sequence[Path]) -> Tensor:
     """(D, h, w) over all cameras of all scenes: the best that can be said without looking.
 
@@ -78,7 +109,7 @@ def mean_density(files: Sequence[Path]) -> Tensor:
 
 
 def thresholds(
-    net: Tomography, mean: Tensor, files: Sequence[Path], exposure: Exposure
+    net: Tomography, mean: Tensor, files: Sequence[Path], settings: DensityRun
 ) -> dict[Engine, float]:
     """Where each answer is cut: there its bone agrees best with that of those learned from.
 
@@ -88,10 +119,10 @@ def thresholds(
     generator = torch.Generator().manual_seed(SEED)
     for file in files[:LEARNED]:
         pairs = load(file)
-        true = pairs.density[0]
-        images = shown(pairs.thickness[:1], exposure, generator)
+        true = pairs.density[0] >= least(settings)
+        images = shown(pairs.thickness[:1], settings.exposure, generator)
         for engine, answer in ((Engine.MEAN, mean), (Engine.NETWORK, _answer(net, images))):
-            scores[engine].append([iou(answer >= cut, true >= BONE) for cut in CUTS])
+            scores[engine].append([iou(answer >= cut, true) for cut in CUTS])
     best = {
         engine: max(zip(map(fmean, zip(*rows, strict=True)), CUTS, strict=True))[1]
         for engine, rows in scores.items()
@@ -99,38 +130,46 @@ def thresholds(
     return {**best, Engine.FUSED: best[Engine.NETWORK]}
 
 
+def least(settings: DensityRun) -> float:
+    """Of the true density of a voxel of bone."""
+    return HALF if settings.sight.bone else BONE
+
+
 def judged(
     net: Tomography,
     mean: Tensor,
     cuts: Mapping[Engine, float],
     archive: Archive,
-    cases: Sequence[Case],
-    sight: Sight,
-    exposure: Exposure,
+    settings: DensityRun,
 ) -> list[Judgement]:
     """Every answer about every case, in a pose and from cameras of its own; the same each time."""
     found = []
-    edge = archive.region.cube_mm
-    for number, case in enumerate(cases):
+    sight, edge = settings.sight, archive.region.cube_mm
+    for number, case in enumerate(left_out(archive, settings)):
         generator = torch.Generator().manual_seed(SEED + 1000 * number)
         shots = drawn_shots(sight, edge, generator)
         pairs = drawn_pairs(case, archive, sight, shots, pose=RIGID, generator=generator)
-        images = shown(pairs.thickness, exposure, generator)
+        images = shown(pairs.thickness, settings.exposure, generator)
         for view, shot in enumerate(shots):
             true, frustum = pairs.density[view], sight.frustum(shot, edge)
             image = images[view : view + 1]
-            coarse = _answer(net, image)
-            answers = {
-                Engine.MEAN: mean,
-                Engine.NETWORK: coarse,
-                Engine.FUSED: _fused(coarse, image, sight.fine_frustum(shot, edge)),
-            }
+            answers = {Engine.MEAN: mean, Engine.NETWORK: _answer(net, image)}
+            if not sight.bone:
+                fine = sight.fine_frustum(shot, edge)
+                answers[Engine.FUSED] = _fused(answers[Engine.NETWORK], image, fine)
             for engine, answer in answers.items():
                 error = float(relative_error(answer, true))
-                overlap = iou(answer >= cuts[engine], true >= BONE)
+                overlap = iou(answer >= cuts[engine], true >= least(settings))
                 misfit = _misfit(answer, true, frustum)
                 found.append(Judgement(engine, case.person, case.name, error, overlap, misfit))
     return found
+
+
+def left_out(archive: Archive, settings: DensityRun) -> list[Case]:
+    """The cases of the run's fold whose bone is known and their own."""
+    channel = settings.sight.channel(archive.region)
+    cases = [] if settings.fold is None else archive.judged_in(settings.fold)
+    return [case for case in cases if channel is None or case.has[channel]]
 
 
 def as_markdown(judgements: Sequence[Judgement]) -> str:
@@ -139,7 +178,7 @@ def as_markdown(judgements: Sequence[Judgement]) -> str:
         "| answer | people | volume error (95 %) | IoU of bone (95 %) | worst | reprojection mm |",
         "|---|---|---|---|---|---|",
     ]
-    for engine in Engine:
+    for engine in dict.fromkeys(one.engine for one in judgements):
         here = [one for one in judgements if one.engine is engine]
         people = sorted({one.person for one in here})
         own = [[one for one in here if one.person == person] for person in people]
@@ -174,3 +213,10 @@ def _fused(coarse: Tensor, image: Tensor, frustum: Frustum) -> Tensor:
 def _misfit(answer: Tensor, true: Tensor, frustum: Frustum) -> float:
     off = ((answer - true) * path(frustum)).sum(dim=0)
     return float(off.square().mean().sqrt())
+
+
+if __name__ == "__main__":
+    try:
+        evaluate(Path(sys.argv[1]))
+    except RunFault as fault:
+        sys.exit(str(fault))

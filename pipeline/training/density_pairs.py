@@ -20,12 +20,14 @@ from torch.nn.functional import grid_sample
 
 from pipeline.frustum import Frustum, places
 from pipeline.projection import binned
+from pipeline.tissue import filled
 from pipeline.training.archive import Archive, Case
 from pipeline.training.exposure import CLEAN, Exposure, exposed
 from pipeline.training.modes import drawn as drawn_shape
 from pipeline.training.modes import registered
 from pipeline.training.pool import Shot, draw_shots
 from pipeline.training.posing import PoseRange, Scene, draw, posed, reshaped, without_neighbours
+from pipeline.training.regions import Region
 from pipeline.training.rendering import (
     Tissue,
     bone_thickness,
@@ -55,6 +57,16 @@ class Sight:
     """Of the density, over the depth of the region's cube."""
     shots: int = 4
     """Radiographs of one scene."""
+    bone: str = ""
+    """The target bone that is told apart; none: the density of all bones."""
+
+    def channel(self, region: Region) -> int | None:
+        """Of the bone among the region's targets; None where all bones are meant.
+
+        Raises:
+            ValueError: the region has no such target.
+        """
+        return region.targets.index(self.bone) if self.bone else None
 
     def frustum(self, shot: Shot, cube_mm: float) -> Frustum:
         """Where the density behind a shot lies."""
@@ -72,7 +84,8 @@ class Pairs:
     thickness: Tensor
     """(S, H, W) mm of cortical bone that each ray passes."""
     density: Tensor
-    """(S, D, H / 2, W / 2) share of cortical bone, 0 to 1, in the frame of each detector."""
+    """(S, D, H / 2, W / 2) in the frame of each detector, 0 to 1: share of cortical bone, or, of
+    one bone alone, of the voxel that lies in it."""
 
 
 def drawn_shots(sight: Sight, cube_mm: float, generator: torch.Generator) -> list[Shot]:
@@ -110,7 +123,26 @@ def drawn_pairs(
         [shot.camera(sight.image_size) for shot in shots],
         without_other_side=[shot.is_alone for shot in shots],
     )
-    return Pairs(thickness, densities(scene, tissue, sight, shots))
+    channel = sight.channel(region)
+    if channel is None:
+        return Pairs(thickness, densities(scene, tissue, sight, shots))
+    return Pairs(thickness, shares(scene, channel, sight, shots))
+
+
+def known_in(cases: Sequence[Case], channel: int | None) -> tuple[Case, ...]:
+    """The cases that can be learned from: the bone is there, be it another's."""
+    if channel is None:
+        return tuple(cases)
+    return tuple(case for case in cases if case.has[channel] or case.borrowed[channel])
+
+
+def shares(scene: Scene, channel: int, sight: Sight, shots: Sequence[Shot]) -> Tensor:
+    """(S, D, H / 2, W / 2) of each voxel within one target bone, as far as the cube reaches."""
+    edge = scene.near_cube_mm
+    inside = filled(scene.near[channel], edge / scene.near.shape[-1])
+    return torch.stack(
+        [_looked_up(inside, places(sight.frustum(shot, edge)), edge) for shot in shots]
+    )
 
 
 def densities(scene: Scene, tissue: Tissue, sight: Sight, shots: Sequence[Shot]) -> Tensor:
