@@ -46,11 +46,21 @@ def start(tasks: tuple[Task, ...]) -> Callable[[], None]:
 
 
 def _guarded(task: Task) -> Callable[[], None]:
+    """A fault is told once, and not with every run while it lasts, and so is its end."""
+    told = ""
+
     def run() -> None:
+        nonlocal told
         try:
             task.do()
-        except Exception:
+        except Exception as fault:
             # The thread's boundary: the rows are as they were, and the next run asks them again.
-            log.exception("task_failed", task=task.name)
+            if repr(fault) != told:
+                log.exception("task_failed", task=task.name)
+            told = repr(fault)
+            return
+        if told:
+            log.info("task_works_again", task=task.name)
+        told = ""
 
     return run

@@ -29,6 +29,13 @@ from storage.crashpoints import Point, reached
 from storage.errors import DatabaseUnavailable, SchemaOutdated, StorageError
 
 BUSY_TIMEOUT = 10.0
+_GONE_IS_NOTICED: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""s, s, a number, ms: a server whose machine is gone says nothing, and TCP waits for hours."""
 _MIGRATION_LOCK = 0x6F7374656F6E
 """Any number that nobody else locks with: "osteon" in ASCII."""
 
@@ -40,7 +47,7 @@ def connect(url: str) -> Engine:
         StorageError: the URL names a database in memory, which keeps nothing.
     """
     parsed = make_url(url)
-    arguments: dict[str, Any] = {"connect_timeout": int(BUSY_TIMEOUT)}
+    arguments = {"connect_timeout": int(BUSY_TIMEOUT)} | _GONE_IS_NOTICED
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if is_sqlite:
         if parsed.database in (None, "", ":memory:"):
@@ -59,6 +66,8 @@ def connect(url: str) -> Engine:
     if is_sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+    else:
+        event.listen(engine, "connect", _bound_waiting)
     return engine
 
 
@@ -102,6 +111,7 @@ def migrate(engine: Engine) -> tuple[str, ...]:
     scripts = ScriptDirectory.from_config(config)
     with begin(engine) as conn:
         if conn.dialect.name == "postgresql":
+            conn.execute(text("SET LOCAL lock_timeout = 0"))
             conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         before = MigrationContext.configure(conn).get_current_heads()
         config.attributes["connection"] = conn
@@ -150,6 +160,12 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     for pragma in ("busy_timeout=10000", "foreign_keys=ON", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
     _write_ahead(connection)
+
+
+def _bound_waiting(connection: Any, _record: object) -> None:
+    """A lock that others hold is waited for as long as on SQLite."""
+    connection.execute(f"SET lock_timeout = {int(BUSY_TIMEOUT * 1000)}")
+    connection.commit()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -63,6 +63,7 @@ class Node:
             hears: Ports at which they hear reports of storage commitment.
             module: What is run; `tests.light_node` is the node with an engine that costs nothing.
             tables: Keys over ours, by the name of their table, as `completeness={"quiet_s": 1}`.
+                Without `database={"url": ...}` the rows are in SQLite, in the data folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -71,6 +72,8 @@ class Node:
         self.first_peer = next(iter(peers))
         self._process: Process | None = None
         self._engine: Engine | None = None
+        sqlite = f"sqlite:///{folder / 'data' / 'osteon.sqlite'}"
+        self.database_url = str(tables.get("database", {}).get("url", sqlite))
         names = [one["name"] for one in destinations]
         plan: dict[str, object] = {
             name: {**ours, **tables.get(name, {})} for name, ours in self._defaults().items()
@@ -108,7 +111,7 @@ class Node:
     def engine(self) -> Engine:
         """The rows, to look at."""
         if self._engine is None:
-            self._engine = database.connect(f"sqlite:///{self.folder / 'data' / 'osteon.sqlite'}")
+            self._engine = database.connect(self.database_url)
         return self._engine
 
     def start(self) -> None:
@@ -231,6 +234,7 @@ class Node:
             "notices": {"destinations": []},
             "retention": {},
             "retries": {"first_s": 0.5, "factor": 1.0, "longest_s": 1.0},
+            "database": {},
             "log": {"level": "info"},
         }
 

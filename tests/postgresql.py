@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,10 +22,19 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.database import connect, migrate
+from tests.processes import (
+    LOOPBACK,
+    absent,
+    descendants,
+    free_port,
+    is_alive,
+    is_listening,
+    wait_until,
+)
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 _TEMPLATE = "migrated"
-_TUNING = "-c fsync=off -c listen_addresses=127.0.0.1 -c max_connections=80"
+_TUNING = f"-c fsync=off -c listen_addresses={LOOPBACK} -c max_connections=80"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,7 @@ class Server:
 
     def url(self, database: str) -> str:
         """For `storage.database.connect`."""
-        return f"postgresql+psycopg://osteon@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://osteon@{LOOPBACK}:{self.port}/{database}"
 
     def make_database(self, template: str = "template1") -> str:
         """A new database; returns its URL."""
@@ -46,30 +56,71 @@ class Server:
 
     def create(self, name: str, template: str) -> None:
         """A database of this name, as a copy of another."""
-        where = f"host=127.0.0.1 port={self.port} user=osteon dbname=postgres"
+        where = f"host={LOOPBACK} port={self.port} user=osteon dbname=postgres"
         with psycopg.connect(where, autocommit=True) as conn:
             conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The files of a server of our own, and the server while it runs."""
+
+    programs: Path
+    folder: Path
+    port: int
+
+    def make(self) -> None:
+        """Its files are there, and nothing runs."""
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        make = (self.programs / "initdb", "-D", self._data, "-U", "osteon", "-A", "trust")
+        _run(self.folder, *make, "--no-sync")
+
+    def start(self) -> None:
+        """It answers."""
+        options = f"-p {self.port} -k {self.folder} {_TUNING}"
+        self._control("-o", options, "-w", "-l", self.folder / "log", "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """It has ended, as `pg_ctl stop` says it: fast, or immediate."""
+        self._control("-m", mode, "-w", "stop")
+
+    def kill(self) -> None:
+        """It is gone by SIGKILL, and its children, who see that by themselves, have followed it."""
+        number = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        processes = [number, *descendants(number)]
+        os.kill(number, signal.SIGKILL)
+        wait_until(lambda: not any(map(is_alive, processes)), 30, "PostgreSQL is gone")
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _control(self, *words: str | Path) -> None:
+        _run(self.folder, self.programs / "pg_ctl", "-D", self._data, *words)
+
+
+@contextmanager
+def a_cluster() -> Iterator[Cluster]:
+    """One that runs, and is gone afterwards, whatever was done to it."""
+    programs = _programs()
+    with tempfile.TemporaryDirectory(prefix="osteon-postgresql-", dir="/tmp") as name:
+        cluster = Cluster(programs, Path(name), free_port())
+        cluster.make()
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            if is_listening(cluster.port):
+                cluster.stop()
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A running cluster with a migrated template database."""
-    programs = _programs()
-    with tempfile.TemporaryDirectory(prefix="osteon-postgresql-", dir="/tmp") as name:
-        folder = Path(name)
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
-        port = _free_port()
-        data = folder / "data"
-        _run(folder, programs / "initdb", "-D", data, "-U", "osteon", "-A", "trust", "--no-sync")
-        options = f"-p {port} -k {folder} {_TUNING}"
-        control = programs / "pg_ctl"
-        _run(folder, control, "-D", data, "-o", options, "-w", "-l", folder / "log", "start")
-        try:
-            yield _with_template(Server(port))
-        finally:
-            _run(folder, control, "-D", data, "-m", "immediate", "-w", "stop")
+    with a_cluster() as cluster:
+        yield _with_template(Server(cluster.port))
 
 
 @pytest.fixture
@@ -89,10 +140,7 @@ def engine(server: Server) -> Iterator[Engine]:
 def _programs() -> Path:
     if _PROGRAMS and (os.geteuid() != 0 or shutil.which("runuser")):
         return _PROGRAMS[0]
-    why = "PostgreSQL's programs are not in /usr/lib/postgresql: apt install postgresql"
-    if os.environ.get("OSTEON_REQUIRE_PEERS") == "1":
-        pytest.fail(why)
-    pytest.skip(why)
+    return Path(absent("PostgreSQL's programs are not in /usr/lib/postgresql: apt install it"))
 
 
 def _with_template(server: Server) -> Server:
@@ -116,9 +164,3 @@ def _run(folder: Path, *command: str | Path) -> None:
             check=True,
             timeout=60,
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -11,7 +11,7 @@ import pytest
 from storage.lifecycle import State
 from tests.node_process import Node, destination
 from tests.peer_programs import Address, running_storescp, storescu
-from tests.processes import descendants, free_port, wait_until
+from tests.processes import descendants, free_port, is_alive, wait_until
 
 pytestmark = pytest.mark.peer
 
@@ -121,15 +121,6 @@ def test_a_killed_node_leaves_no_engine_behind(a_node: Callable[..., Node]) -> N
     node.kill()
 
     wait_until(lambda: not any(is_alive(pid) for pid in engines), 15, "the engines are gone")
-
-
-def is_alive(pid: int) -> bool:
-    """True while a process runs; a zombie does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_a_node_that_is_asked_to_stop_does_so_with_success(a_node: Callable[..., Node]) -> None:
