@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -31,6 +32,8 @@ LONGEST_VALUE_BYTES: Final = 65_534
 PREAMBLE_BYTES: Final = 132
 FIRST_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+TAGS: Final = tuple(Tag(keyword) for keyword in KEYWORDS)
+"""Of `KEYWORDS`, looked up once and not for each instance anew."""
 REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -66,11 +69,12 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as stream:
-            ds = _data_set(stream)
+            meta = read_file_meta_info(path)
+            ds = _data_set(stream, meta)
             _require_short(ds)
             uids = {keyword: str(ds.get(keyword) or "").strip("\0 ") for keyword in REQUIRED}
             known = attributes(ds)
-            transfer_syntax_uid = str(read_file_meta_info(path).TransferSyntaxUID)
+            transfer_syntax_uid = str(meta.TransferSyntaxUID)
     except UnreadableHeaderError:
         raise
     except Exception as fault:  # hostile bytes make parsers raise anything
@@ -105,7 +109,7 @@ def require_match(header: Header, sop_class_uid: str, sop_instance_uid: str) -> 
 def data_set_digest(path: Path) -> str:
     """SHA-256, hex, of what follows the file meta information: the bytes that the peer sent."""
     with path.open("rb") as stream:
-        stream.seek(_data_set_offset(path))
+        stream.seek(_data_set_offset(read_file_meta_info(path)))
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -114,11 +118,10 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and UID.fullmatch(text) is not None
 
 
-def _data_set(stream: BinaryIO) -> Dataset:
-    meta = read_file_meta_info(stream.name)
+def _data_set(stream: BinaryIO, meta: FileMetaDataset) -> Dataset:
     if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-        return dcmread(Ration(stream), stop_before_pixels=True, specific_tags=list(KEYWORDS))
-    stream.seek(_data_set_offset(Path(stream.name)))
+        return dcmread(Ration(stream), stop_before_pixels=True, specific_tags=list(TAGS))
+    stream.seek(_data_set_offset(meta))
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(stream.read(MOST_BYTES), MOST_BYTES)
     return read_dataset(
@@ -126,21 +129,20 @@ def _data_set(stream: BinaryIO) -> Dataset:
         is_implicit_VR=False,
         is_little_endian=True,
         stop_when=_is_pixel_data,
-        specific_tags=[Tag(keyword) for keyword in KEYWORDS],
+        specific_tags=list(TAGS),
     )
 
 
 def _require_short(ds: Dataset) -> None:
     """A value is only converted if it is short: each of a million numbers becomes an object."""
-    for keyword in KEYWORDS:
-        raw = ds.get_item(keyword)
+    for keyword, tag in zip(KEYWORDS, TAGS, strict=True):
+        raw = ds.get_item(tag)
         if isinstance(raw, RawDataElement) and len(raw.value or b"") > LONGEST_VALUE_BYTES:
             raise UnreadableHeaderError(f"{keyword} is longer than {LONGEST_VALUE_BYTES} bytes")
 
 
-def _data_set_offset(path: Path) -> int:
+def _data_set_offset(meta: FileMetaDataset) -> int:
     """Where the data set begins: after the group length, itself 12 bytes, and its group."""
-    meta = read_file_meta_info(path)
     return PREAMBLE_BYTES + 12 + int(meta.FileMetaInformationGroupLength)
 
 
