@@ -92,11 +92,17 @@ def read(path: Path) -> DensityRun:
         raise RunFault(f"sight.view must be one of {', '.join(VIEWS)}, not {made.sight.view!r}")
     if made.sight.image_size % made.shape.multiple:
         raise RunFault(f"sight.image_size must be a multiple of {made.shape.multiple}")
+    if min(made.scenes, made.sight.shots, made.batch, made.checkpoint_every, made.log_every) < 1:
+        raise RunFault("scenes, shots, batch, checkpoint_every and log_every must be at least 1")
     return replace(made, archive=path.parent / made.archive, folder=path.parent / made.folder)
 
 
 def start(settings: DensityRun) -> Run:
-    """A run from its checkpoint, or from the beginning where there is none."""
+    """A run from its checkpoint, or from the beginning where there is none.
+
+    Raises:
+        RunFault: the checkpoint is of another network.
+    """
     torch.manual_seed(settings.seed)
     net = Tomography(settings.shape).to(settings.device)
     laid_out(net)
@@ -104,7 +110,10 @@ def start(settings: DensityRun) -> Run:
     checkpoint = settings.folder / "checkpoint.pt"
     if checkpoint.exists():
         stored = torch.load(checkpoint, map_location=settings.device, weights_only=True)
-        run.net.load_state_dict(stored["net"])
+        try:
+            run.net.load_state_dict(stored["net"])
+        except RuntimeError as fault:
+            raise RunFault(f"{checkpoint} is of another network: {fault}") from fault
         run.optimiser.load_state_dict(stored["optimiser"])
         run.step = stored["step"]
     return run

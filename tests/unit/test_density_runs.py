@@ -22,6 +22,7 @@ from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.settings import RunFault
 from tests.toy_region import toy_archive
 
+CONFIG = Path(__file__).parents[2] / "config"
 RUN = """
 archive = "toy.npz"
 folder = "run"
@@ -79,6 +80,15 @@ def test_a_run_out_of_time_stops_with_a_checkpoint(archive: Archive, tmp_path: P
     assert (settings.folder / "checkpoint.pt").exists()
 
 
+def test_a_checkpoint_of_another_network_is_refused(archive: Archive, tmp_path: Path) -> None:
+    settings = densities.read(a_run(archive, tmp_path / "other"))
+    settings.folder.mkdir()
+    densities.save(densities.start(settings), settings.folder / "checkpoint.pt")
+
+    with pytest.raises(RunFault, match="another network"):
+        densities.start(replace(settings, width=8))
+
+
 def a_run(archive: Archive, folder: Path) -> Path:
     folder.mkdir()
     (folder / "toy.npz").symlink_to(archive.path)
@@ -105,6 +115,7 @@ def weights(folder: Path) -> list[Tensor]:
         (("planes = 8", 'planes = 8\nbone = "tibia"'), "femur, hip_bone"),
         (('archive = "toy.npz"', 'archive = "other.npz"'), r"other\.npz"),
         (("fold = 0", "fold = = 0"), "run.toml"),
+        (("batch = 2", "batch = 0"), "batch"),
     ],
 )
 def test_a_run_file_that_cannot_be_followed_is_refused_by_name(
@@ -140,6 +151,13 @@ def test_nobody_is_judged_who_was_learned_from(archive: Archive, tmp_path: Path)
     people = {case.person for case in cases}
     assert people.isdisjoint({case.person for case in archive.judged_in(1)})
     assert densities.learned_from(archive, replace(settings, fold=None)) == archive.cases
+
+
+def test_the_example_can_be_followed() -> None:
+    settings = densities.read(CONFIG / "train-tomography.toml")
+
+    assert settings.archive == CONFIG / "../runs/hip.npz"
+    assert settings.shape.planes == 64
 
 
 def test_the_default_exposure_of_a_run_is_the_bones_alone() -> None:
