@@ -22,11 +22,11 @@ from sqlalchemy.engine import Engine
 from node import census, dispatch, outbox, pledging, proving, receiver, retention, timers
 from node.callers import Callers
 from node.dispatch import Dispatcher
+from node.door import Door
 from node.engine import EngineRoom, MakePool, spawned
 from node.errors import NodeError
 from node.outbox import Outbox
 from node.pledging import Desk
-from node.receiver import Door
 from node.retention import Housekeeping
 from node.settings import Settings, digest
 from node.timers import Task

@@ -38,45 +38,62 @@ class PeerGoneError(NodeError):
     """The connection ended within a PDU."""
 
 
+class TooLargeError(NodeError):
+    """The instance is larger than this node takes."""
+
+    status = 0xC002
+
+
 class Arriving:
     """A file that grows by what arrives, with the digest of all that is in it."""
 
-    def __init__(self, handle: int, path: Path) -> None:
+    def __init__(self, handle: int, path: Path, most_bytes: int) -> None:
         """Goes on where it ends: after the file meta information, and what came with the command.
 
         Args:
             handle: Open for writing, at the end; its owner closes it.
             path: Of the same file.
+            most_bytes: The largest file that is kept.
         """
         before = path.read_bytes()
         self._handle = handle
         self._sha256 = hashlib.sha256(before)
         self._size_bytes = len(before)
         self._released_bytes = 0
-        self._fault: StorageError | None = None
+        self._most_bytes = most_bytes
+        self._fault: StorageError | TooLargeError | None = None
         self._began = time.monotonic()
 
     def write(self, part: memoryview) -> None:
-        """The bytes are at the end of the file; if the disk fails, the rest is only let pass.
+        """The bytes are at the end of the file; from a fault on, the rest is only let pass.
 
         The peer hears of it by the status of its request, which it can understand, and not by an
         abort in the middle, after which it would send the same again at once.
         """
+        self._size_bytes += len(part)
         if self._fault is not None:
             return
         self._sha256.update(part)
-        self._size_bytes += len(part)
         try:
+            require_small(self._size_bytes, self._most_bytes)
             files.put(self._handle, part)
             self._release()
         except StorageError as fault:
             self._fault = fault
+        except TooLargeError as fault:
+            self._fault = fault
+            files.empty(self._handle)
 
     def is_too_slow(self, now: float, grace_s: float | None) -> bool:
         """True if what came by `now`, on the monotonic clock, is too little to go on waiting."""
         if grace_s is None or (took_s := now - self._began) < grace_s:
             return False
         return self._size_bytes < took_s * LEAST_BYTES_PER_S
+
+    @property
+    def is_endless(self) -> bool:
+        """True if as much again came as may: the status at its end would come too late."""
+        return self._size_bytes > 2 * self._most_bytes
 
     def _release(self) -> None:
         begin = self._released_bytes
@@ -89,10 +106,21 @@ class Arriving:
 
         Raises:
             StorageError: the disk failed, and the file is not whole.
+            TooLargeError: the file is empty.
         """
         if self._fault is not None:
             raise self._fault
         return files.Digest(self._sha256.hexdigest(), self._size_bytes)
+
+
+def require_small(size_bytes: int, most_bytes: int) -> None:
+    """Nothing, if so large an instance is kept.
+
+    Raises:
+        TooLargeError: it is not.
+    """
+    if size_bytes > most_bytes:
+        raise TooLargeError(f"more than {most_bytes} bytes in one instance")
 
 
 def take_pdu(inlet: Inlet, context_id: int, write: Callable[[memoryview], object]) -> bool:

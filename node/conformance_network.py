@@ -18,6 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from node import admission, statuses
+from node.arriving import TooLargeError
 from node.delivery import verdict
 from node.header import MismatchedHeaderError, UnreadableHeaderError
 from node.inlet import LONGEST_PDU_BYTES
@@ -56,6 +57,12 @@ ANSWERS: Final = (
         "Error: cannot understand",
         "Another instance has this SOP Instance UID already; the first one is kept, "
         "this one is quarantined.",
+    ),
+    (
+        TooLargeError.status,
+        "Error: cannot understand",
+        "The instance is larger than `maximum_instance_mib`; nothing of it is kept. One that goes "
+        "on for as much again is broken off.",
     ),
 )
 """What a C-STORE request may be answered with (PS3.4 B.2.3)."""

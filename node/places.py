@@ -24,6 +24,8 @@ class CountingServer(ThreadedAssociationServer):
     request_queue_size = 128  # of the kernel; five are lost in a crowd, and try again after 1 s
     may_knock: Callable[[str, Sequence[str]], bool]
     counting: threading.Lock
+    most_bytes: int
+    """The largest instance that is kept."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """True if this connection may wait for its association; else it is closed at once."""

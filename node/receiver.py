@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +24,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 from pynetdicom.transport import ThreadedAssociationServer
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 
-from node.arriving import P_DATA_TF
-from node.callers import Callers
+from node.arriving import P_DATA_TF, TooLargeError
 from node.committing import report_of
 from node.descriptors import allow_descriptors
+from node.door import Arrival, Door
 from node.gatekeeper import Gatekeeper, titles
 from node.header import (
     Header,
@@ -42,8 +41,8 @@ from node.header import (
 from node.pledging import Desk, on_action
 from node.proving import heard
 from node.references import TRANSFER_SYNTAXES, read_references
-from node.retention import MEBIBYTE, free_bytes
-from node.settings import Settings
+from node.refusing import answer, refuse, turn_away
+from node.retention import MEBIBYTE
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from node.statuses import OTHER_CONTENT, OUT_OF_RESOURCES, PROCESSING_FAILURE, SUCCESS
 from node.wire import arrived, serve, unfinished
@@ -54,38 +53,10 @@ from storage.grouping import GroupCommit
 from storage.records import Instance
 
 if TYPE_CHECKING:
+    from pynetdicom.association import Association
     from pynetdicom.events import Event, EventHandlerType
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """What the receiver needs of the world around it."""
-
-    settings: Settings
-    engine: Engine
-    instances: Path
-    """Root of the instance store."""
-    quarantine: Path
-    """Root of what was refused."""
-    clock: Callable[[], datetime]
-    free_bytes: Callable[[Path], int] = free_bytes
-    callers: Callers = field(default_factory=Callers)
-    """Shared with whoever answers them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One C-STORE request: who sent it, and the file that holds what came."""
-
-    calling_ae_title: str
-    called_ae_title: str
-    peer_address: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    path: Path
-    at: datetime
 
 
 def listen(door: Door) -> ThreadedAssociationServer:
@@ -131,7 +102,8 @@ def listen(door: Door) -> ThreadedAssociationServer:
         (evt.EVT_CONN_CLOSE, door.callers.on_closed),
         (evt.EVT_CONN_CLOSE, _on_closed, [door, writes]),
     ]
-    return serve(ae, (own.host, own.port), handlers, keeper.may_knock)
+    most_bytes = own.maximum_instance_mib * MEBIBYTE
+    return serve(ae, (own.host, own.port), handlers, keeper.may_knock, most_bytes)
 
 
 def _on_report(event: Event, door: Door) -> tuple[int, None]:
@@ -155,9 +127,22 @@ def _on_sent(event: Event) -> None:
 
 def _on_closed(event: Event, door: Door, writes: GroupCommit) -> None:
     if (half := unfinished(event.assoc)) is not None:
-        half.unlink(missing_ok=True)
+        _leave_nothing(half, event.assoc, door)
     node, association = door.settings.node.name, _association(event)
     writes.commit(lambda conn: ledger.close_transfers(conn, node, association))
+
+
+def _leave_nothing(half: Path, assoc: Association, door: Door) -> None:
+    """Of the instance that was arriving; one that went on without end is told of."""
+    try:
+        with suppress(StorageError, OSError):
+            arrived(assoc, half)
+    except TooLargeError as fault:
+        calling, called = titles(assoc)
+        address = assoc.requestor.address
+        turn_away(Arrival(calling, called, address, "", "", half, door.clock()), door, fault)
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _on_store(event: Event, door: Door, writes: GroupCommit) -> int | Dataset:
@@ -168,12 +153,14 @@ def _on_store(event: Event, door: Door, writes: GroupCommit) -> int | Dataset:
         digest = arrived(event.assoc, arrival.path)
         _require_room(door)
         return _keep(arrival, digest, door, writes, _association(event))
+    except TooLargeError as fault:
+        return turn_away(arrival, door, fault)
     except StorageError as fault:
         bound.error("instance_not_kept", reason=str(fault))
-        return _answer(OUT_OF_RESOURCES, str(fault))
+        return answer(OUT_OF_RESOURCES, str(fault))
     except Exception as fault:  # noqa: BLE001 - the thread's boundary: the peer gets a status
         bound.exception("instance_not_kept")
-        return _answer(PROCESSING_FAILURE, type(fault).__name__)
+        return answer(PROCESSING_FAILURE, type(fault).__name__)
     finally:
         arrival.path.unlink(missing_ok=True)
 
@@ -208,14 +195,14 @@ def _keep(
         header = read_header(arrival.path)
         require_match(header, arrival.sop_class_uid, arrival.sop_instance_uid)
     except UnreadableHeaderError as fault:
-        return _refuse(arrival, door, arrival.path, fault.status, str(fault))
+        return refuse(arrival, door, arrival.path, fault.status, str(fault))
     written = files.adopt(door.instances, arrival.path, digest)
     instance = _instance(arrival, header, written)
     receipt = writes.commit(lambda conn: _write_row(conn, instance, door, association))
     reached(Point.AFTER_ROW)
     if receipt is ledger.Receipt.CONFLICT and not _is_same_data_set(header, written, door):
         path = door.instances / written.path
-        return _refuse(arrival, door, path, OTHER_CONTENT, "the SOPInstanceUID is already taken")
+        return refuse(arrival, door, path, OTHER_CONTENT, "the SOPInstanceUID is already taken")
     return SUCCESS
 
 
@@ -237,24 +224,6 @@ def _require_room(door: Door) -> None:
     reserve_mib = door.settings.retention.refuse_below_mib
     if door.free_bytes(door.instances) < reserve_mib * MEBIBYTE:
         raise StorageFull(f"less than {reserve_mib} MiB are free: nothing more is received")
-
-
-def _refuse(arrival: Arrival, door: Door, path: Path, status: int, reason: str) -> Dataset:
-    written = files.adopt(door.quarantine, path)
-    with database.begin(door.engine) as conn:
-        ledger.quarantine(
-            conn,
-            door.settings.node.name,
-            arrival.at,
-            calling_ae_title=arrival.calling_ae_title,
-            peer_address=arrival.peer_address,
-            affected_sop_instance_uid=arrival.sop_instance_uid,
-            status=status,
-            reason=reason,
-            written=written,
-        )
-    log.warning("instance_refused", status=f"0x{status:04X}", reason=reason)
-    return _answer(status, reason)
 
 
 def _is_same_data_set(header: Header, written: files.Written, door: Door) -> bool:
@@ -286,11 +255,3 @@ def _instance(arrival: Arrival, header: Header, written: files.Written) -> Insta
         peer_address=arrival.peer_address,
         attributes=header.attributes,
     )
-
-
-def _answer(status: int, comment: str) -> Dataset:
-    """A response that says why; ErrorComment is LO, 64 characters (PS3.7 C)."""
-    answer = Dataset()
-    answer.Status = status
-    answer.ErrorComment = comment.encode("ascii", "replace").decode()[:64]
-    return answer

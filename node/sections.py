@@ -68,6 +68,13 @@ class Receiver(Table):
     maximum_pdu_bytes: Annotated[int, Strict(), Field(ge=4096, le=4_194_304)] = Field(
         131_072, description="Bytes. Largest PDU taken: the most that dcmtk sends; fewer reads."
     )
+    maximum_instance_mib: Annotated[int, Strict(), Field(ge=1, le=4096)] = Field(
+        1024,
+        description=(
+            "MiB. A larger instance is refused with 0xC002: a radiograph has 10 to 50, and a long "
+            "fluoroscopic run some hundred, so what has more is none, or fills the disk."
+        ),
+    )
     network_timeout_s: Seconds = Field(
         60, description="s. An association on which nothing comes is closed: a modality may pause."
     )

@@ -11,6 +11,7 @@ of one that it cannot read. All of it is answered by its socket and its reactor,
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ from node.arriving import (
     MalformedPduError,
     PeerGoneError,
     last_fragment,
+    require_small,
     take_pdu,
 )
 from node.checkpoint import Turnstile
@@ -86,6 +88,8 @@ class PromptReactor(DULServiceProvider):
     """Tells the association's thread to look what there is."""
     arrivals: dict[Path, Arriving]
     """Data sets that are arriving, or have arrived and were not asked for yet."""
+    most_bytes: int
+    """The largest instance that is kept."""
     place: str | None
     """The AE title under which the association was admitted; None while it only knocks."""
 
@@ -149,11 +153,13 @@ class PromptReactor(DULServiceProvider):
         assert context_id is not None  # noqa: S101 - of the command before
         if path not in self.arrivals:
             file.file.flush()
-            self.arrivals[path] = Arriving(file.file.fileno(), path)
+            self.arrivals[path] = Arriving(file.file.fileno(), path, self.most_bytes)
         write = self.arrivals[path].write
         while not take_pdu(self.inlet, context_id, write):
             if self.arrivals[path].is_too_slow(time.monotonic(), self.network_timeout):
                 raise PeerGoneError
+            if self.arrivals[path].is_endless:
+                raise MalformedPduError
             if not self._goes_on():
                 return
         end = P_DATA_TF()
@@ -201,6 +207,8 @@ class OneAssociation(RequestHandler):
         assert isinstance(reactor, PromptReactor)  # noqa: S101 - just made so
         own.inlet = reactor.inlet = Inlet(connection, assoc.network_timeout)
         reactor.arrivals, reactor.place = {}, None
+        assert isinstance(self.server, CountingServer)  # noqa: S101 - made by `serve`
+        reactor.most_bytes = self.server.most_bytes
         reactor._run_loop_delay = 0
         assoc._reactor_checkpoint = turnstile = Turnstile()
         reactor.news = turnstile.tell
@@ -219,6 +227,7 @@ def serve(
     address: tuple[str, int],
     handlers: list[EventHandlerType],
     may_knock: Callable[[str, Sequence[str]], bool] = lambda _address, _waiting: True,
+    most_bytes: int = sys.maxsize,
 ) -> ThreadedAssociationServer:
     """A running server, as `ae.start_server` gives, whose connections are these.
 
@@ -227,6 +236,7 @@ def serve(
         address: Host and port.
         handlers: As pynetdicom's.
         may_knock: Of an address, and the addresses that wait for their association already.
+        most_bytes: The largest instance that is kept.
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
@@ -239,15 +249,22 @@ def serve(
     )
     assert isinstance(server, CountingServer)  # noqa: S101 - just made so
     server.may_knock, server.counting = may_knock, threading.Lock()
+    server.most_bytes = most_bytes
     ae._servers.append(server)  # its shutdown() takes it out again
     threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
     return server
 
 
 def unfinished(assoc: Association) -> Path | None:
-    """The file of the instance that was arriving when the association ended; None if none was."""
+    """The file of the instance that was arriving when the association ended; None if none was.
+
+    Nobody writes to it any more.
+    """
     message = assoc.dimse.message
-    path = None if message is None else message._data_set_path
+    if message is None or message._data_set_file is None:
+        return None
+    message._data_set_file.close()
+    path = message._data_set_path
     return path if isinstance(path, Path) else None
 
 
@@ -256,8 +273,12 @@ def arrived(assoc: Association, path: Path) -> Digest | None:
 
     Raises:
         StorageError: the disk failed, and the file is not whole.
+        TooLargeError: it is larger than is kept.
     """
     reactor = assoc.dul
     assert isinstance(reactor, PromptReactor)  # noqa: S101 - the association is one of ours
     whole = reactor.arrivals.pop(path, None)
-    return None if whole is None else whole.digest()
+    if whole is not None:
+        return whole.digest()
+    require_small(path.stat().st_size, reactor.most_bytes)
+    return None

@@ -93,6 +93,16 @@ def put(handle: int, chunk: bytes | memoryview) -> None:
             rest = rest[os.write(handle, rest) :]
 
 
+def empty(handle: int) -> None:
+    """The open file has no bytes, and its room is free.
+
+    Raises:
+        StoreUnavailable: the store cannot be written.
+    """
+    with _on_disk():
+        os.ftruncate(handle, 0)
+
+
 def release(handle: int, begin: int, nr_bytes: int) -> None:
     """The disk is at work on these bytes of a file; the memory of those that are on it is free.
 
