@@ -16,10 +16,11 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from node import notices, translate
+from node.choosing import Elsewhere, choose
 from node.engine import Claim, EngineRoom, Finished, Lost
 from node.intake import Pauses, take_in
 from node.kinds import sufficient, taken
-from node.retries import longest_wait, next_attempt
+from node.retries import next_attempt
 from node.settings import Settings
 from node.translate import Folders
 from pipeline.types import Reconstructed, Refused, Withheld
@@ -46,6 +47,7 @@ class Dispatcher:
     pauses: Pauses = field(default_factory=dict)
     finished: deque[Finished] = field(default_factory=deque)
     """What the engines have brought and no row says yet: the database may be away."""
+    elsewhere: Elsewhere = field(default_factory=dict)
 
     @property
     def node(self) -> str:
@@ -109,11 +111,12 @@ def _end_lost_deliveries(world: Dispatcher, conn: Connection, job: Job) -> None:
 def _start_next(world: Dispatcher) -> bool:
     now = world.clock()
     deadline = now + timedelta(seconds=world.settings.reconstruction.deadline_s)
+    retries, own = world.settings.retries, world.folders.instances
     with database.reading(world.engine) as conn:
-        job = queries.next_queued(conn, now, longest_wait(world.settings.retries))
-        if job is None:
-            return False
-        instances = queries.job_instances(conn, job.id)
+        choice = choose(conn, now, retries, own, world.elsewhere)
+    if choice is None:
+        return False
+    job = choice.job
     try:
         with database.begin(world.engine) as conn:
             attempt = ledger.claim(conn, world.node, job.id, job.attempt, now, deadline)
@@ -124,10 +127,15 @@ def _start_next(world: Dispatcher) -> bool:
     if attempt is None:
         return True
     reached(Point.JOB_CLAIMED)
+    claim = Claim(job.id, attempt)
+    if choice.absent:
+        why = f"Image {choice.absent[0]} was not received into the folder of this node"
+        world.finished.append(Finished(claim, Refused((why,))))
+        return True
     folder = translate.attempt_folder(world.folders, job.id, attempt)
     folder.mkdir(parents=True, exist_ok=True)
-    request = translate.request(job, instances, world.folders, folder, world.node)
-    world.room.submit(Claim(job.id, attempt), request)
+    request = translate.request(job, choice.instances, world.folders, folder, world.node)
+    world.room.submit(claim, request)
     log.info("job_started", job_id=job.id, attempt=attempt, model=job.made_of.model)
     return True
 

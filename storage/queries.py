@@ -126,9 +126,12 @@ def jobs(
 
 
 def next_queued(
-    conn: Connection, at: datetime, longest_wait: timedelta | None = None
+    conn: Connection,
+    at: datetime,
+    longest_wait: timedelta | None = None,
+    but: Collection[int] = (),
 ) -> Job | None:
-    """The job that an engine should take now: by priority, then the longest open.
+    """The job that an engine should take now, none of `but`: by priority, then the longest open.
 
     One that has waited for `PRECEDENCE` longer goes before one that is a class more urgent, so
     that a day full of urgent studies does not leave the others for the night. For `longest_wait`
@@ -144,6 +147,7 @@ def next_queued(
                 schema.jobs.c.state == State.QUEUED,
                 schema.jobs.c.priority == priority,
                 _is_due(schema.jobs.c.next_attempt_at, at, longest_wait),
+                schema.jobs.c.id.not_in(list(but)),
             )
             .order_by(schema.jobs.c.opened_at, schema.jobs.c.id)
             .limit(1),

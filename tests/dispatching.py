@@ -63,8 +63,10 @@ class Scene:
 
     def arrive(self, *images: Dataset) -> None:
         for ds in images:
+            instance = an_instance_of(ds, self.now)
+            (self.world.folders.instances / instance.path).touch()
             with database.begin(self.engine) as conn:
-                ledger.receive(conn, "osteon", an_instance_of(ds, self.now))
+                ledger.receive(conn, "osteon", instance)
 
     def tick(self, seconds: float = 0) -> None:
         self.now += timedelta(seconds=seconds)
@@ -105,7 +107,7 @@ def an_instance_of(ds: Dataset, at: datetime) -> Instance:
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         sha256=sha256_of(ds.SOPInstanceUID),
         size_bytes=1,
-        path=f"{ds.ViewPosition}.dcm",
+        path=f"{ds.SOPInstanceUID}.dcm",
         received_at=at,
         calling_ae_title="XRAY",
         called_ae_title="OSTEON",
@@ -137,6 +139,7 @@ def scene(engine: Engine, tmp_path: Path) -> Scene:
         return executors[-1]
 
     folders = Folders(tmp_path / "instances", tmp_path / "quarantine", tmp_path / "results")
+    folders.instances.mkdir()
     room = EngineRoom(settings.reconstruction, make_pool=make)
     world = Dispatcher(settings, digest(settings), engine, folders, room, lambda: made.now)
     made = Scene(engine, world, executors)

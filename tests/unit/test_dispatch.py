@@ -339,6 +339,36 @@ def test_a_destination_that_the_settings_have_lost_ends_the_job_with_its_name(
     assert "planning" in scene.job().reason
 
 
+def test_a_job_whose_images_lie_at_another_node_is_left_to_it_and_holds_up_no_other(
+    scene: Scene,
+) -> None:
+    scene.arrive(*two_views(study="theirs"))
+    for file in scene.world.folders.instances.iterdir():
+        file.unlink()
+    scene.arrive(*two_views(study="ours"))
+
+    scene.tick()
+
+    assert [scene.job(number).state for number in (1, 2)] == [State.QUEUED, State.RECONSTRUCTING]
+
+
+def test_a_job_whose_images_lie_nowhere_together_fails_after_a_day_and_names_one(
+    scene: Scene,
+) -> None:
+    ap, ll = two_views()
+    scene.arrive(ap, ll)
+    (scene.world.folders.instances / f"{ll.SOPInstanceUID}.dcm").unlink()
+
+    scene.tick()
+    before = scene.job().state
+    scene.tick(86_401)
+    scene.tick()
+
+    assert before is State.QUEUED
+    assert scene.job().state is State.FAILED
+    assert ll.SOPInstanceUID in scene.job().reason
+
+
 def test_another_node_s_job_is_left_to_its_deadline(scene: Scene) -> None:
     scene.arrive(*two_views())
     scene.tick()
