@@ -1,7 +1,7 @@
-"""The commands that need no node: bones from files, and the training of networks.
+"""The commands that need no node: bones from files, what is missing, the training of networks.
 
-What they do stands in `prediction` and `learning`, which are imported when they are called: a help
-text must not wait for torch.
+What they do stands in `prediction`, `complete` and `learning`, which are imported when they are
+called: a help text must not wait for torch.
 """
 
 from __future__ import annotations
@@ -145,7 +145,39 @@ def export(
         end(str(fault), SETTINGS_WRONG)
 
 
+def complete(
+    source: Annotated[Path, typer.Argument(help="A DICOM segmentation, or an image of labels.")],
+    target: Annotated[Path, typer.Argument(help="A new file of the same kind, as out.nii.gz.")],
+    weights: Annotated[Path, typer.Option(help="What completes: a file of trained weights.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Which label is what, as 5=femur_R; codes of DICOM segments are known."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Add only this structure; may be repeated.")
+    ] = None,
+) -> None:
+    """Add what a map of labels lacks, as labels or segments of their own.
+
+    What was given keeps its labels, and nothing is added to a structure inside the field of view
+    that it was seen in. All that is added is predicted, not imaged, and says so.
+    """
+    from node import complete as completion
+
+    try:
+        with err.status("Completing"):
+            added = completion.complete_file(
+                source, target, weights, labels=label or [], only=only or []
+            )
+    except completion.CompletionError as fault:
+        end(str(fault), FOUND_WRONG)
+    for one in added:
+        said = f"{one.label}: {one.name}, predicted, not imaged, {one.volume_ml:.1f} ml"
+        out.print(said, markup=False)
+    out.print(f"Written to {target}" if added else f"Nothing was missing: {target} is the same.")
+
+
 def add_to(app: typer.Typer) -> None:
     """The commands are there."""
-    for command in (predict, train, evaluate, compare, export):
+    for command in (predict, complete, train, evaluate, compare, export):
         app.command()(command)
