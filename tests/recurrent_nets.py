@@ -11,20 +11,12 @@ from pipeline.models.recurrent import VARIANTS, Recurrent, RecurrentShape
 
 SMALL = {
     "image_size": 15,
-    "planar": (16, 32, 32),
-    "features": 128,
+    "planar": (24, 32, 64),
+    "features": 256,
     "hidden": 32,
     "spatial": (32, 16),
 }
-"""A quarter of the width or less, 15 pixels, 8 x 8 x 8 voxels; still 4 x 4 x 4 cells."""
-LARGER = {
-    **SMALL,
-    "image_size": 31,
-    "planar": (12, 16, 32, 32),
-    "features": 256,
-    "spatial": (32, 16, 8),
-}
-"""31 pixels, 16 x 16 x 16 voxels."""
+"""A quarter of the width, 15 pixels, 8 x 8 x 8 voxels; still 4 x 4 x 4 cells."""
 
 
 def small(name: str = "Res3D-GRU-3", **changed: object) -> RecurrentShape:

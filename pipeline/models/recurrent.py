@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import Final, NamedTuple
 
 import torch
@@ -34,6 +34,8 @@ from pipeline.models.recurrent_layers import (
 
 POSE = 5
 """Numbers of a pose token, see `pose_token`."""
+FIRST_ANSWER = 0.1
+"""Gain of the last layer before anything is learned."""
 THRESHOLD = 0.4
 """The probability from which on the authors call a voxel occupied."""
 
@@ -121,6 +123,8 @@ class Recurrent(nn.Module):
         self.unit = unit(known, shape.hidden, shape.cells, shape.kernel)
         self.decoder = Decoder(shape.hidden, shape.spatial, shape.unpool, is_residual=residual)
         self.apply(begin)
+        # with the gain of all others, the first loss of the largest network is about 2
+        nn.init.xavier_normal_(self.decoder.answer.weight, gain=FIRST_ANSWER)
 
     def forward(self, images: Tensor, poses: Tensor | None = None) -> Grown:
         """The bone, from any number of views, one after the other.
@@ -240,18 +244,11 @@ class OrderSpread(NamedTuple):
     """(B,) mean over pairs of orders and over voxels of the difference in probability."""
 
 
-def over_orders(net: Recurrent, images: Tensor, poses: Tensor | None = None) -> Tensor:
-    """(V!, B, D, D, D) occupancy for every order of the views, the given one first."""
-    views = net.encoded(images, poses)
-    orders = permutations(range(views.shape[1]))
-    return torch.stack([net.grown(views[:, list(o)]).probabilities[:, 1] for o in orders])
-
-
 def order_spread(probabilities: Tensor, wanted: Tensor) -> OrderSpread:
     """How far apart the orders are.
 
     Args:
-        probabilities: (O, B, D, D, D) for O orders, as `over_orders` gives them.
+        probabilities: (O, B, D, D, D) of O orders of the same views.
         wanted: (B, D, D, D), 0 to 1.
     """
     overlaps = overlap(probabilities, wanted)

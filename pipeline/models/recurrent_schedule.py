@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,8 @@ class Schedule:
     weight_decay: float = 5e-5
     """Of weights; biases have none."""
     most_views: int = 5
+    """Of a mini-batch; their number and order are drawn anew for each, and nothing else teaches the
+    network that the order of its views means nothing."""
     largest_loss: float = 2.0
     """Above it, a run is broken off."""
 
@@ -41,13 +42,3 @@ def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]
         {"params": weights, "weight_decay": weight_decay},
         {"params": biases, "weight_decay": 0.0},
     ]
-
-
-def drawn_views(pictures: int, most: int, generator: torch.Generator) -> Tensor:
-    """(V,) which of its pictures each sample of a mini-batch shows, V from 1 to `most`.
-
-    Number and order are drawn evenly, and a picture may come twice: nothing else teaches the
-    network that the order of its views means nothing.
-    """
-    count = int(torch.randint(1, most + 1, (1,), generator=generator))
-    return torch.randint(pictures, (count,), generator=generator)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import permutations
-
 import numpy as np
 import pytest
 import torch
@@ -12,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipeline.models.recurrent import VARIANTS, order_spread, over_orders, overlap
-from pipeline.models.recurrent_schedule import Schedule, drawn_views, parameter_groups
-from tests.recurrent_nets import LARGER, SMALL, made, pictures, small
+from pipeline.models.recurrent import VARIANTS, Recurrent, order_spread, overlap
+from pipeline.models.recurrent_schedule import Schedule, parameter_groups
+from tests.recurrent_nets import made, pictures, small
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_two_classes() -> None:
@@ -27,6 +24,17 @@ def test_the_loss_is_the_mean_cross_entropy_of_two_classes() -> None:
     assert net.loss(images, wanted)["total"].item() == pytest.approx(
         -np.log(chosen).mean(), abs=1e-6
     )
+
+
+@torch.no_grad()
+def test_the_largest_network_begins_no_worse_than_a_coin() -> None:
+    """The authors break a run off above a loss of 2; of a coin it is ln 2 = 0.69."""
+    torch.manual_seed(1)
+    net, wanted = Recurrent(VARIANTS["Res3D-GRU-3"]), torch.zeros(1, 32, 32, 32)
+    wanted[:, 8:24, 10:22, 10:22] = 1
+
+    image = interpolate(pictures(1, 1, 9, 1)[0], size=(127, 127), mode="bilinear")[None]
+    assert net.loss(image, wanted)["total"].item() == pytest.approx(0.69, abs=0.3)
 
 
 def test_weights_decay_and_biases_do_not() -> None:
@@ -48,18 +56,6 @@ def test_the_learning_rate_falls_when_the_authors_let_it_fall(iteration: int, ra
     assert Schedule().learning_rate(iteration) == rate
 
 
-def test_views_are_drawn_in_every_number_and_with_replacement() -> None:
-    generator = torch.Generator().manual_seed(0)
-    drawn = [drawn_views(24, 5, generator).tolist() for _ in range(600)]
-
-    counts = np.bincount([len(views) for views in drawn], minlength=6)
-    assert counts[0] == 0
-    assert len(counts) == 6
-    assert counts[1:].min() > 80  # of 120 that are expected
-    assert {view for views in drawn for view in views} == set(range(24))
-    assert any(len(set(views)) < len(views) for views in drawn)
-
-
 def _overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     return float((found & truth).sum() / (found | truth).sum())
 
@@ -71,15 +67,6 @@ def test_the_overlap_is_intersection_over_union_from_a_probability_of_four_tenth
     nothing = torch.zeros_like(wanted)
     assert overlap(probability, wanted).tolist() == [0.5]
     assert overlap(nothing, nothing).tolist() == [1.0]
-
-
-@torch.no_grad()
-def test_every_order_of_the_views_is_tried_and_the_given_one_first() -> None:
-    net, images = made(small()), pictures(2, 3)
-
-    tried = over_orders(net, images)
-    expected = [net.occupancy(images[:, list(order)]) for order in permutations(range(3))]
-    assert torch.allclose(tried, torch.stack(expected), atol=1e-6)
 
 
 def test_the_spread_over_orders_is_that_of_their_overlaps_and_probabilities() -> None:
@@ -98,7 +85,7 @@ def test_the_spread_over_orders_is_that_of_their_overlaps_and_probabilities() ->
 def test_one_view_has_no_spread() -> None:
     net, wanted = made(small()), torch.ones(2, 8, 8, 8)
 
-    spread = order_spread(over_orders(net, pictures(2, 1)), wanted)
+    spread = order_spread(net.occupancy(pictures(2, 1))[None], wanted)
     assert [part.tolist() for part in spread] == [[0, 0], [0, 0]]
 
 
@@ -114,17 +101,13 @@ def _ellipsoids(count: int, voxels: int, pixels: int) -> tuple[Tensor, Tensor]:
     return interpolate(images, size=(pixels, pixels), mode="bilinear")[:, :, None], wanted
 
 
-@pytest.mark.parametrize(
-    ("name", "sizes", "steps"), [("Res3D-GRU-3", LARGER, 90), ("3D-LSTM-3", SMALL, 100)]
-)
-def test_eight_bones_of_three_views_can_be_learned_by_heart(
-    name: str, sizes: dict[str, object], steps: int
-) -> None:
-    net = made(replace(VARIANTS[name], **sizes))  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["Res3D-GRU-3", "3D-LSTM-3"])
+def test_eight_bones_of_three_views_can_be_learned_by_heart(name: str) -> None:
+    net = made(small(name))
     images, wanted = _ellipsoids(8, net.shape.grid_size, net.shape.image_size)
     optimiser = torch.optim.Adam(parameter_groups(net, Schedule().weight_decay), lr=1e-3)
 
-    for _ in range(steps):
+    for _ in range(100):
         optimiser.zero_grad()
         net.loss(images, wanted)["total"].backward()
         optimiser.step()
