@@ -1,4 +1,4 @@
-"""A hundred associations at a time, each with something to store: none is kept out or let down."""
+"""Many associations at a time, each with something to store: none is kept out or let down."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from threading import Barrier
 import numpy as np
 import pytest
 
+from benchmarks.receive import LOADS, forget_peak, peak_megabytes
+from benchmarks.sender import send as send_large
 from storage import audit, database
 from tests.factories import file_bytes, radiograph
 from tests.node_process import Node, running_node
@@ -86,3 +88,11 @@ def test_one_more_than_there_are_places_is_told_to_come_again(node: Node) -> Non
     assert refused.type == ASSOCIATE_RJ
     # PS3.8 9.3.4: rejected-transient, by the presentation related provider, local limit exceeded
     assert tuple(refused.body[1:4]) == (2, 3, 2)
+
+
+def test_sixteen_large_radiographs_at_once_fit_into_250_megabytes(node: Node) -> None:
+    forget_peak(node.process.pid)
+
+    send_large(node.address, 16, 1, LOADS["dx"].side_px, "sixteen")
+
+    assert peak_megabytes(node.process.pid) < 250
