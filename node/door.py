@@ -28,6 +28,8 @@ class Door:
     free_bytes: Callable[[Path], int] = free_bytes
     callers: Callers = field(default_factory=Callers)
     """Shared with whoever answers them."""
+    ended: set[str] = field(default_factory=set)
+    """Associations that are over, where no row says so yet: the database may have been away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -128,8 +129,15 @@ def _on_sent(event: Event) -> None:
 def _on_closed(event: Event, door: Door, writes: GroupCommit) -> None:
     if (half := unfinished(event.assoc)) is not None:
         _leave_nothing(half, event.assoc, door)
-    node, association = door.settings.node.name, _association(event)
-    writes.commit(lambda conn: ledger.close_transfers(conn, node, association))
+    door.ended.add(_association(event))
+    ended = frozenset(door.ended)
+    writes.commit(lambda conn: _close_transfers(conn, door.settings.node.name, ended))
+    door.ended.difference_update(ended)
+
+
+def _close_transfers(conn: Connection, node: str, associations: Iterable[str]) -> None:
+    for association in associations:
+        ledger.close_transfers(conn, node, association)
 
 
 def _leave_nothing(half: Path, assoc: Association, door: Door) -> None:

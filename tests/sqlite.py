@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,17 @@ def engine(migrated: Path, tmp_path: Path) -> Iterator[Engine]:
     engine = connect(f"sqlite:///{shutil.copy(migrated, tmp_path / 'osteon.db')}")
     yield engine
     engine.dispose()
+
+
+@contextmanager
+def out_of_reach(engine: Engine) -> Iterator[None]:
+    """The file of the database is away, and nothing can be opened in its place."""
+    engine.dispose()
+    file = Path(str(engine.url.database))
+    away = file.rename(file.with_suffix(".away"))
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        away.rename(file)

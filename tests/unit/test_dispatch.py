@@ -1,16 +1,13 @@
 """One tick after another: from received studies to jobs that end, whatever the engine does."""
 
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 
 from node import dispatch
 from node.settings import digest
@@ -27,6 +24,7 @@ from tests.dispatching import *  # noqa: F403 - its fixture
 from tests.dispatching import MADE_BY, Scene, made_objects
 from tests.factories import radiograph, two_views
 from tests.sqlite import *  # noqa: F403 - its fixtures
+from tests.sqlite import out_of_reach
 from tests.storage_cases import T0
 
 
@@ -252,20 +250,6 @@ def test_what_an_engine_brings_while_the_database_is_away_is_kept_until_it_is_ba
 
     assert scene.job().state is State.DELIVERING
     assert scene.job().attempt == 1
-
-
-@contextmanager
-def out_of_reach(engine: Engine) -> Iterator[None]:
-    """The file of the database is away, and nothing can be opened in its place."""
-    engine.dispose()
-    file = Path(str(engine.url.database))
-    away = file.rename(file.with_suffix(".away"))
-    file.mkdir()
-    try:
-        yield
-    finally:
-        file.rmdir()
-        away.rename(file)
 
 
 def test_a_claim_that_was_committed_unheard_is_tried_again_and_not_waited_for(

@@ -26,6 +26,8 @@ from node.settings import Peer, Receiver, Settings
 from storage import audit, database, queries
 from storage.records import Instance
 from tests.factories import Kind, file_bytes, radiograph, two_views
+from tests.processes import wait_until
+from tests.sqlite import out_of_reach
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -261,6 +263,21 @@ def test_an_open_association_counts_as_still_sending(node: Running) -> None:
     while sending(node, ds) and datetime.now(UTC) < until:
         pass
     assert sending(node, ds) == 0
+
+
+def test_an_association_that_ends_while_the_database_is_away_does_not_count_as_sending_for_ever(
+    node: Running,
+) -> None:
+    ds = radiograph()
+    assoc = node.associate()
+    assoc.send_c_store(ds)
+    with out_of_reach(node.engine):
+        assoc.release()
+        wait_until(lambda: bool(node.door.ended), 5, "the association is over")
+
+    node.associate().release()
+
+    wait_until(lambda: sending(node, ds) == 0, 5, "nobody is sending")
 
 
 def sending(node: Running, ds: Dataset) -> int:
