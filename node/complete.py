@@ -59,6 +59,10 @@ def complete_file(
     if target.exists():
         raise CompletionError(f"{target} is there already: name a new file")
     try:
+        if is_dicom(source) != (target.suffix == ".dcm"):
+            raise CompletionError(
+                f"{target.name} is of another kind: .dcm for DICOM and only for it"
+            )
         trained = completion_weights.read_header(weights)
         completer = completion_weights.load(weights)
         names = tuple(one.name for one in completer.structures)
@@ -74,7 +78,7 @@ def complete_file(
         made = complete(file.map, known, completer, wanted=wanted)
         segmentation = CompletedSegmentation(source, file.dataset, made, names, trained.digest)
         numbers = write_segmentation(segmentation, target)
-    except PipelineError as fault:
+    except (PipelineError, OSError) as fault:
         raise CompletionError(str(fault)) from None
     return _additions(made, completer, numbers)
 

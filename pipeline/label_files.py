@@ -34,7 +34,7 @@ def is_dicom(path: Path) -> bool:
     """True of a DICOM file."""
     try:
         dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except InvalidDicomError:
+    except (InvalidDicomError, EOFError):
         return False
     return True
 

@@ -84,7 +84,10 @@ def named_segments(source: Dataset, names: Sequence[str]) -> dict[int, int]:
     }
     found = {}
     for item in source.SegmentSequence:
-        kind = item.SegmentedPropertyTypeCodeSequence[0]
+        kinds = item.get("SegmentedPropertyTypeCodeSequence")
+        if not kinds:
+            continue  # a number of the command line may name it
+        kind = kinds[0]
         side = _side(kind, item)
         number = known.get((kind.get("CodeValue", ""), side))
         if number is not None:

@@ -12,55 +12,19 @@ import highdicom as hd
 import numpy as np
 import pytest
 import SimpleITK
-import torch
-from pydicom import Dataset, dcmread
-from pydicom.sr.codedict import codes
-from pydicom.uid import CTImageStorage
+from pydicom import dcmread
 from typer.testing import CliRunner
 
 from node.__main__ import app
-from pipeline.completing import Structure
-from pipeline.completion_weights import TrainedCompletion, export, load, read_header
+from pipeline.completion_weights import load, read_header
 from pipeline.label_files import read_image
-from pipeline.models.completion import Completion, CompletionShape, Kind
 from pipeline.safetensors_header import BrokenWeights
-from tests.factories import uid
-
-NAMES = ("sacrum", "femur_R", "femur_L")
-SIZE = 16
-
-
-def place(number: int) -> tuple[slice, slice, slice]:
-    """Where a structure lies in the box of 16 voxels of 10 mm, z y x."""
-    return (slice(6, 10), slice(6, 10), slice(1 + 5 * (number - 1), 5 + 5 * (number - 1)))
+from tests.completion_files import NAMES, SIZE, image, segmentation, weights_file
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """A network without weights but one: the left femur fills the whole box, whatever it sees."""
-    net = Completion(CompletionShape(kind=Kind.PLAIN, classes=4, divided_by=8))
-    with torch.no_grad():
-        for weight in net.parameters():
-            weight.zero_()
-        net.net.head[-1].bias[3] = 9.0  # type: ignore[index]  # torch does not know its children
-    structures = tuple(
-        Structure(name, (x, 0.0, 0.0), 64_000.0)
-        for name, x in zip(NAMES, (-50.0, 0.0, 50.0), strict=True)
-    )
-    path = tmp_path / "pelvis.safetensors"
-    export(net, path, TrainedCompletion("pelvis", structures, (160.0,) * 3, SIZE, "on nobody"))
-    return path
-
-
-def image(folder: Path) -> Path:
-    """Label 7 where the sacrum of the box lies, label 40 somewhere else."""
-    array = np.zeros((SIZE,) * 3, np.uint8)
-    array[place(1)], array[0, 0, :2] = 7, 40
-    made = SimpleITK.GetImageFromArray(array)
-    made.SetSpacing((10.0, 10.0, 10.0))
-    made.SetOrigin((100.0, 200.0, 300.0))
-    SimpleITK.WriteImage(made, str(folder / "in.nii.gz"))
-    return folder / "in.nii.gz"
+    return weights_file(tmp_path)
 
 
 def osteon(*words: object) -> tuple[int, str]:
@@ -128,6 +92,19 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, weights: Path) 
     assert "is there already" in " ".join(said.split())
 
 
+@pytest.mark.parametrize("name", ["out.dcm", "nowhere/out.nii.gz"])
+def test_a_file_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, weights: Path, name: str
+) -> None:
+    code, said = osteon(
+        image(tmp_path), tmp_path / name, "--weights", weights, "--label", "7=sacrum"
+    )
+
+    assert code == 1
+    assert "Traceback" not in said
+    assert name.rpartition("/")[2] in said.replace("\n", "")
+
+
 def test_an_image_of_densities_is_refused(tmp_path: Path, weights: Path) -> None:
     made = SimpleITK.GetImageFromArray(np.linspace(-1, 1, 27, dtype=np.float32).reshape(3, 3, 3))
     SimpleITK.WriteImage(made, str(tmp_path / "in.nii.gz"))
@@ -157,57 +134,6 @@ def test_damaged_weights_are_refused(weights: Path, damage: slice) -> None:
 
     with pytest.raises(BrokenWeights):
         load(weights)
-
-
-def slices() -> list[Dataset]:
-    made = []
-    for k in range(SIZE):
-        ds = Dataset()
-        ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, uid("slice", k)
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = uid("study"), uid("series")
-        ds.FrameOfReferenceUID = uid("frame")
-        ds.PatientName, ds.PatientID = "Test^Pelvis", "T1"
-        ds.PatientBirthDate, ds.PatientSex = "", "O"
-        ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20260101", "120000", "1", "A1"
-        ds.ReferringPhysicianName, ds.Modality = "", "CT"
-        ds.Rows = ds.Columns = SIZE
-        ds.ImagePositionPatient = [100.0, 200.0, 300.0 + 10 * k]
-        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        ds.PixelSpacing, ds.SliceThickness = [10.0, 10.0], 10.0
-        made.append(ds)
-    return made
-
-
-def segmentation(folder: Path) -> Path:
-    """A segment of the sacrum and one of a tooth, by hand."""
-    array = np.zeros((SIZE,) * 3, np.uint8)
-    array[place(1)], array[0, 0, :2] = 1, 2
-    kinds = (("Sacrum of Test", codes.SCT.Sacrum), ("A tooth", codes.SCT.Tooth))
-    made = hd.seg.Segmentation(
-        source_images=slices(),
-        pixel_array=array,
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[
-            hd.seg.SegmentDescription(
-                segment_number=number,
-                segment_label=label,
-                segmented_property_category=codes.SCT.AnatomicalStructure,
-                segmented_property_type=kind,
-                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.MANUAL,
-            )
-            for number, (label, kind) in enumerate(kinds, start=1)
-        ],
-        series_instance_uid=uid("seg series"),
-        series_number=1,
-        sop_instance_uid=uid("seg"),
-        instance_number=1,
-        manufacturer="Test",
-        manufacturer_model_name="Test",
-        software_versions="1",
-        device_serial_number="1",
-    )
-    made.save_as(folder / "in.dcm")
-    return folder / "in.dcm"
 
 
 def test_a_segmentation_gets_segments_of_what_was_not_imaged(tmp_path: Path, weights: Path) -> None:
