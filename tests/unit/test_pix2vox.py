@@ -192,6 +192,19 @@ def test_a_sample_alone_is_seen_as_among_others(net: Pix2Vox) -> None:
     assert (net.occupancy(images) - alone).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize(("is_training", "at_once"), [(True, [6]), (False, [2, 2, 2])])
+@torch.no_grad()
+def test_statistics_are_of_all_views_and_memory_is_of_one(
+    net: Pix2Vox, is_training: bool, at_once: list[int]
+) -> None:
+    decoded: list[int] = []
+    net.decoder.register_forward_hook(lambda _net, _input, raw: decoded.append(len(raw)))
+
+    net.train(is_training)(images_of(2, 3))
+
+    assert decoded == at_once
+
+
 @torch.no_grad()
 def test_the_refined_volume_is_the_mean_of_the_fused_one_and_the_refiners(net: Pix2Vox) -> None:
     refiner = net.refiner
