@@ -377,6 +377,30 @@ def test_what_cannot_be_answered_is_refused_in_the_audit_and_the_node_goes_on(
     assert kinds(scene.engine) == ["commitment.refused"] * 5 + ["commitment.asked"]
 
 
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\xff" * 999, 0x0115),  # invalid argument value
+        (b"\x08\0\x99\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\0\0\0\0" * 20_000, 0x0213),
+    ],
+    ids=["no data set", "empty items"],
+)
+def test_bytes_that_say_nothing_are_answered_and_the_association_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, data: bytes, status: int
+) -> None:
+    ds = radiograph()
+    assoc = scene.modality.associate()
+    with monkeypatch.context() as patched:
+        patched.setattr("pynetdicom.association.encode", lambda *_: data)
+        answer, _ = assoc.send_n_action(Dataset(), 1, PUSH, PUSH_INSTANCE)
+
+    stored = assoc.send_c_store(ds)
+
+    assoc.release()
+    assert answer.Status == status
+    assert stored.Status == 0x0000
+
+
 def test_a_peer_that_asks_without_end_is_told_to_wait(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
