@@ -9,7 +9,7 @@ withstands a view that shows nothing. Means and intervals are over owners.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, permutations
 from statistics import fmean
 from typing import NamedTuple
@@ -37,7 +37,7 @@ CORRUPTED = 1
 """Which of these is noise."""
 LARGEST_WEIGHT = 0.35
 """Of that one."""
-MEAN_OF = 500
+MEAN_OF = 200
 """Items that the mean shape is the mean of, at most."""
 
 Occupancy = Callable[[Tensor], Tensor]
@@ -101,12 +101,13 @@ def judged(
     shown = [count for count in counts if count <= source.views]
     for number, item in enumerate(source.items):
         images, wanted = _drawn(source, number, max(shown), seed)
+        blind = _judgement(MEAN_SHAPE, 0, item, mean_shape, wanted)
         for views in shown:
             with torch.no_grad():
                 made = occupancy(images[None, :views])[0]
             judgement = _judgement(NETWORK, views, item, made, wanted)
             told(judgement)
-            found += [judgement, _judgement(MEAN_SHAPE, views, item, mean_shape, wanted)]
+            found += [judgement, replace(blind, views=views)]
     return found
 
 

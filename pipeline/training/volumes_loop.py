@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isfinite
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.training.loop import scheduled
+from pipeline.training.loop import has_bfloat16, laid_out, scheduled
 from pipeline.training.parallel import ALONE, Team, any_of, average
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes_data import Batch, Source, batch
@@ -60,7 +61,7 @@ def start(family: Family, plan: Plan, checkpoint: Path) -> Run:
     Raises:
         RunFault: the checkpoint is of another network.
     """
-    family.network.to(plan.device)
+    laid_out(family.network.to(plan.device))
     stored = _stored(checkpoint, plan.device)
     if stored is None:
         return Run(family, _optimiser(family, plan.stages[0]))
@@ -169,7 +170,10 @@ def _step(run: Run, plan: Plan, here: Batch, of: Team) -> Line:
     rate = _rate(run.family, plan, stage, (run.step - before) / stage.steps)
     for group in run.optimiser.param_groups:
         group["lr"] = group["full_rate"] * rate
-    losses = run.family.loss(here.images.to(plan.device), here.wanted.to(plan.device), stage.name)
+    images, wanted = (part.to(plan.device) for part in here)
+    device = torch.device(plan.device).type
+    with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
+        losses = run.family.loss(images, wanted, stage.name)
     values = {name: float(value.detach()) for name, value in losses.items()}
     if not isfinite(values["total"]) or values["total"] > run.family.largest_loss:
         raise RunFault(f"The loss of step {run.step} is {values['total']:g}: lower the rate")
