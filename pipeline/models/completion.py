@@ -85,8 +85,8 @@ class Completion(nn.Module):
 def start_as_published(net: Completion) -> None:
     """Weights are drawn as the authors draw them, and biases are zero.
 
-    Through the many layers of the published nets a signal all but vanishes so; torch's own start
-    keeps it, and is the default of the training here.
+    Through the many layers of the published nets a signal all but vanishes so: what the networks
+    are built with keeps it, and is the default of the training here.
     """
     for layer in net.modules():
         if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
@@ -183,6 +183,7 @@ class _Published(nn.Module):
             nn.ReLU(),
             *(nn.Conv3d(classes, classes, 3, padding=1) for _ in range(3)),
         )
+        _keep_signal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = []
@@ -196,6 +197,19 @@ class _Published(nn.Module):
             x = layer(x)
         answer: Tensor = self.head(x)
         return answer
+
+
+def _keep_signal(net: nn.Module) -> None:
+    """Weights are drawn so that a signal keeps its size through all layers that a ReLU follows.
+
+    Without norms, torch's own start loses it on the way: nothing was learned in 100 steps.
+    Source: He 2015, ICCV. A transposed 4^3 with stride 2 sums 2^3 voxels of each channel.
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv3d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.ConvTranspose3d):
+            nn.init.normal_(layer.weight, 0.0, (2 / (8 * layer.in_channels)) ** 0.5)
 
 
 class _Inceptive(nn.Module):

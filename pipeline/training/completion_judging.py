@@ -94,10 +94,8 @@ def evaluate(path: Path, say: Say = print) -> Path:
             made = net.completed(labels)
         return np.asarray(made[0].cpu().numpy(), np.uint8)
 
-    judgements = judged(
-        pairs.judged(), pairs.names, network, atlas_of(pairs.learned(), len(pairs.names)),
-        pairs.box_mm,
-    )  # fmt: skip
+    atlas = atlas_of(pairs.learned(), len(pairs.names))
+    judgements = judged(pairs.judged(), pairs.names, network, atlas, pairs.box_mm)
     summaries = summarised(judgements, pairs.names)
     table = f"After {learning.step} steps.\n\n{as_markdown(summaries)}"
     (run.folder / "results.md").write_text(table, encoding="utf-8")

@@ -100,6 +100,21 @@ def test_published_weights_are_never_drawn_beyond_two_deviations() -> None:
     assert not any(w.detach().any() for w in net.parameters() if w.ndim == 1)
 
 
+@pytest.mark.parametrize("kind", [Kind.PLAIN, Kind.SKIP])
+def test_a_signal_reaches_the_answer_of_a_net_without_norms(kind: Kind) -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(0, 4, (1, 32, 32, 32))
+    net = Completion(NARROW[kind])
+
+    with torch.no_grad():
+        kept = float(net(labels).std())
+        start_as_published(net)
+        published = float(net(labels).std())
+
+    assert 0.05 < kept < 100
+    assert published < 1e-6
+
+
 def test_what_is_missing_and_what_is_there_make_up_the_complete_map() -> None:
     complete = torch.tensor([[[[0, 1, 1, 2], [2, 2, 3, 0]]]])
     incomplete = torch.tensor([[[[0, 1, 1, 0], [0, 0, 3, 0]]]])

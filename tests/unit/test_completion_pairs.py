@@ -324,3 +324,10 @@ def test_the_muscles_of_both_sides_are_told_apart(shared_data: Path) -> None:
         for right, left in (("femur_R", "femur_L"), ("gracilis_muscle_R", "gracilis_muscle_L")):
             counts = [(labels == made.names.index(name) + 1).sum() for name in (right, left)]
             assert counts[0] == pytest.approx(counts[1], rel=0.35)
+
+
+def test_the_run_file_that_is_shipped_can_be_followed() -> None:
+    run = read(Path(__file__).parents[2] / "config" / "train-completion.toml")
+
+    assert run.archive is not None
+    assert run.archive.name == "pelvis.npz"
