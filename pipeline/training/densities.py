@@ -48,7 +48,7 @@ class DensityRun:
     scenes: int = 300
     steps: int = 2000
     batch: int = 8
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Of Adam, at its height."""
     width: int = 32
     """Of `TomographyShape`; the published network has 64."""
