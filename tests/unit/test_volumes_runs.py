@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pipeline.models.pix2vox import Pix2VoxShape
 from pipeline.models.recurrent import RecurrentShape, Unit
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes import train
+from pipeline.training.volumes_curve import draw
 from pipeline.training.volumes_data import Item, Sample, Source
 from pipeline.training.volumes_evaluating import evaluate
 from pipeline.training.volumes_families import FAMILIES, Family, family
@@ -287,6 +289,18 @@ def test_what_is_shown_again_and_again_is_learned(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [*range(1, 41)]
     assert lines[-1]["total"] < 0.5 * lines[0]["total"]
+
+
+def test_the_curve_has_a_panel_for_each_loss(tmp_path: Path) -> None:
+    lines = [{"step": n, "total": 2.0 / n, "seconds_a_step": 1.0} for n in (1, 2)]
+    lines.append({"step": 3, "total": 0.5, "refined": 0.2, "seconds_a_step": 1.0})
+    (tmp_path / "curve.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+
+    with Image.open(draw(tmp_path)) as picture:
+        size = picture.size
+
+    # two panels of 5.5 x 3.6 inches at 110 dots
+    assert size == (1210, 396)
 
 
 def test_a_loss_that_is_no_number_breaks_the_run_off(tmp_path: Path) -> None:
