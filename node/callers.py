@@ -86,14 +86,18 @@ class Callers:
     def is_quiet(self, commitment_id: int) -> bool:
         """True if nothing came over the association since this was asked before."""
         with self._lock:
-            caller = self._by_number[commitment_id]
+            caller = self._by_number.get(commitment_id)
+            if caller is None:
+                return False
             was_quiet, caller.is_quiet = caller.is_quiet, True
             return was_quiet
 
     def say(self, commitment_id: int, transaction_uid: str, pledge: Pledge) -> None:
         """The report goes over the association of the request, as soon as no message is served."""
         with self._lock:
-            caller = self._by_number[commitment_id]
+            caller = self._by_number.get(commitment_id)
+            if caller is None:
+                return  # it has just ended: told over one of its own
             caller.said = pledge
         said = partial(_send, caller.assoc, commitment_id % MESSAGE_IDS, transaction_uid, pledge)
         between_messages(caller.assoc, said)
@@ -158,7 +162,7 @@ def _send(assoc: Association, message_id: int, transaction_uid: str, pledge: Ple
     request.AffectedSOPInstanceUID = StorageCommitmentPushModelInstance
     request.EventTypeID = pledge.event_type
     request.EventInformation = BytesIO(encoded)
-    with suppress(RuntimeError, ValueError):  # it has just ended: told over one of its own
+    with suppress(RuntimeError, ValueError):  # it has just ended
         context_id = contexts[0].context_id
         assert context_id is not None  # noqa: S101 - it was accepted
         assoc.dimse.send_msg(request, context_id)

@@ -87,11 +87,11 @@ class Turnstile(threading.Event):
         """Until there is news, or it is time to look, and nobody holds the thread here."""
         self._news.wait(LOOK_AGAIN_S)
         self._news.clear()
-        passed = super().wait(timeout)
+        is_passed = super().wait(timeout)
         with suppress(Empty):
-            while True:
+            while is_passed:
                 self._errands.get_nowait()()
-        return passed
+        return is_passed
 
 
 def keep_answers(assoc: Association) -> None:

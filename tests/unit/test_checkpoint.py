@@ -97,3 +97,32 @@ def test_a_turnstile_that_is_closed_holds_whoever_comes() -> None:
     turnstile.set()
     turnstile.tell()
     assert turnstile.wait(timeout=0.001)
+
+
+def test_errands_are_run_once_and_in_order_by_whoever_passes() -> None:
+    turnstile = Turnstile()
+    run: list[str] = []
+    began = time.monotonic()
+    turnstile.ask(lambda: run.append("first"))
+    turnstile.ask(lambda: run.append("second"))
+
+    turnstile.wait()
+
+    assert run == ["first", "second"]
+    assert time.monotonic() - began < LOOK_AGAIN_S
+    turnstile.wait()
+    assert run == ["first", "second"]
+
+
+def test_an_errand_waits_while_the_turnstile_is_closed() -> None:
+    turnstile = Turnstile()
+    run: list[str] = []
+    turnstile.clear()
+    turnstile.ask(lambda: run.append("errand"))
+    turnstile.wait(timeout=0.001)
+
+    before = list(run)
+    turnstile.set()
+    turnstile.wait()
+
+    assert (before, run) == ([], ["errand"])
