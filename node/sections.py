@@ -56,7 +56,7 @@ class Receiver(Table):
         11112, description="TCP port. IANA's for DICOM; 0 lets the system choose, for tests."
     )
     maximum_associations: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
-        32, description="Associations at a time. A radiology department has fewer modalities."
+        160, description="Associations at a time. A hundred, from one gateway, and some to spare."
     )
     maximum_associations_per_peer: Annotated[int, Strict(), Field(ge=1, le=1000)] | None = Field(
         None,

@@ -11,7 +11,7 @@ from node.admission import (
     find_place,
     may_knock,
 )
-from node.settings import Peer
+from node.settings import Peer, Receiver
 
 XRAY = Peer(ae_title="XRAY", addresses=("10.0.0.7", "10.1.0.0/16"))
 
@@ -100,3 +100,7 @@ def test_a_place_is_found_until_all_or_those_of_the_peer_are_taken(
     full = find_place("XRAY", taken, at_most=4, per_peer=2)
 
     assert full is None if limit is None else isinstance(full, Full) and limit in full.reason
+
+
+def test_a_gateway_finds_a_hundred_places_where_nothing_is_set() -> None:
+    assert Receiver().places_per_peer >= 100
