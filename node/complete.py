@@ -19,7 +19,7 @@ from pipeline.completing import PREDICTED, Completed, Completer, LabelMap, compl
 from pipeline.encode.completed import CompletedSegmentation, named_segments
 from pipeline.encode.completed import write as write_segmentation
 from pipeline.errors import PipelineError
-from pipeline.label_files import is_dicom, read_image, read_segmentation, write_image
+from pipeline.label_files import MOST, is_dicom, read_image, read_segmentation, write_image
 
 NAMED = re.compile(r"(\d+)=(\S+)")
 
@@ -122,6 +122,10 @@ def _written(
     offset = 100
     while offset <= max(present):
         offset *= 10
+    if offset + len(completer.structures) > MOST:
+        raise CompletionError(
+            f"Its labels reach {max(present)}: above them is no room for new ones"
+        )
     numbers = {n: offset + n for n in range(1, 1 + len(completer.structures))}
     shift = np.array([0, *numbers.values()], np.uint16)
     union = np.where(made.given.array > 0, made.given.array, shift[made.added.array])

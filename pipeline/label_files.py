@@ -15,6 +15,7 @@ from pipeline.completing import LabelMap
 from pipeline.errors import StudyError
 
 MOST = 0xFFFF
+"""The largest label."""
 
 
 class NoLabelMap(StudyError):

@@ -19,11 +19,11 @@ SMALLEST_EDGE = {Kind.PLAIN: 16, Kind.SKIP: 16, Kind.INCEPTION: 32}
 class Network:
     """Which network, and how wide; its classes follow from the maps."""
 
-    kind: str = Kind.INCEPTION
+    kind: str = Kind.SKIP
     """plain, skip or inception."""
     task: str = Task.RESIDUAL
     """many-to-one or residual."""
-    divided_by: int = 2
+    divided_by: int = 4
     """Of all channels."""
     one_hot: bool = True
     size: int = 64
@@ -37,8 +37,8 @@ class Steps:
     """How the network is trained. Published: batch 1, rate 1e-4, beta1 0.3, for 50 to 500 epochs,
     with a constant rate and no average."""
 
-    steps: int = 2000
-    batch: int = 2
+    steps: int = 6000
+    batch: int = 1
     """Complete maps of a step."""
     instances: int = 1
     """Incomplete maps of each complete one, whose losses are taken together."""

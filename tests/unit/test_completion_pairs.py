@@ -279,7 +279,7 @@ def test_a_person_without_incomplete_maps_is_refused(tmp_path: Path) -> None:
         ("", "either the key archive or the key published"),
         ('archive = "a"\n[network]\nkind = "googlenet"', "network.kind is plain or skip or"),
         ('archive = "a"\n[network]\nsize = 40', "multiple of 16"),
-        ('archive = "a"\n[network]\nsize = 16', "at least 32 for inception"),
+        ('archive = "a"\n[network]\nkind = "inception"\nsize = 16', "32 for inception"),
         ('archive = "a"\n[network]\ndivided_by = 16', "1, 2, 4 or 8"),
         ('published = "."', "names is missing"),
         ('archive = "a"\n[training]\nsteps = 1.5', "a whole number"),
