@@ -15,13 +15,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pipeline.training.settings import RunFault
 
 LEARNED_SHARE = 0.8
-PARTS = ("train", "val", "test")
+PARTS = ("train", "test")
+"""Of a category of a taxonomy; `val` plays no part here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,6 @@ class Split:
     """Models by what they are for, in the order of their categories and names."""
 
     learned: tuple[Model, ...]
-    validated: tuple[Model, ...]
-    """Empty by R2N2's rule."""
     judged: tuple[Model, ...]
     missing: int
     """Models that a taxonomy lists and that are not there."""
@@ -107,7 +107,7 @@ def _by_share(of: Published) -> Split:
         count = int(len(found) * LEARNED_SHARE)
         learned += found[:count]
         judged += found[count:]
-    return Split(tuple(learned), (), tuple(judged), 0)
+    return Split(tuple(learned), tuple(judged), 0)
 
 
 def _by_taxonomy(of: Published, path: Path) -> Split:
@@ -122,8 +122,8 @@ def _by_taxonomy(of: Published, path: Path) -> Split:
             there = [model for model in listed if model.is_there]
             missing += len(listed) - len(there)
             found[part] += there
-    train, val, test = (tuple(found[part]) for part in PARTS)
-    return Split(train, val, test, missing)
+    train, test = (tuple(found[part]) for part in PARTS)
+    return Split(train, test, missing)
 
 
 def _taxonomy(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -141,9 +141,11 @@ def _taxonomy(path: Path) -> Sequence[Mapping[str, Any]]:
 def _is_category(row: object) -> bool:
     if not isinstance(row, dict):
         return False
-    names = [name for part in PARTS for name in row.get(part, ())]
+    lists = [row.get(part, []) for part in PARTS]
+    if not all(isinstance(one, list) for one in lists):
+        return False
     # a name is a folder, never a path out of the data set
-    return all(_is_name(name) for name in [row.get("taxonomy_id"), *names])
+    return all(_is_name(name) for name in [row.get("taxonomy_id"), *chain(*lists)])
 
 
 def _is_name(name: object) -> bool:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training import published_layout, volumes_scenes
+from pipeline.training import volumes_scenes
 from pipeline.training.parallel import any_of, team
-from pipeline.training.published_layout import Published
+from pipeline.training.published_layout import Published, split
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes_data import Size, objects
 from pipeline.training.volumes_families import family
@@ -53,6 +53,8 @@ def train(path: Path, say: Say = print) -> bool:
         learned = learned_by(run, made.size)
         tell = say if of.is_first else _silent
         tell(f"{plan.family}: {len(learned.source.items)} items of {learned.source.views} views")
+        if isinstance(run.data, Published) and (gone := split(run.data).missing):
+            tell(f"{gone} models of the taxonomy are not there")
         is_done = train_run(
             start(made, plan, plan.folder / "checkpoint.pt"),
             plan,
@@ -75,7 +77,7 @@ def learned_by(run: VolumeRun, size: Size) -> Learned:
         case Regional():
             return volumes_scenes.learned(run.data, size)
         case Published():
-            models = published_layout.split(run.data).learned
+            models = split(run.data).learned
             source = objects(models, run.data, size, is_learned=True)
             return Learned(source, source, 0.0)
 

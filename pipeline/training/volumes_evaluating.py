@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training import published_layout, volumes_scenes
-from pipeline.training.published_layout import Published
+from pipeline.training import volumes_scenes
+from pipeline.training.published_layout import Published, split
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes import Say, learned_by
 from pipeline.training.volumes_data import Size, Source, objects
@@ -43,6 +43,8 @@ def evaluate(path: Path, say: Say = print) -> Path:
     step = trained(made, plan.folder / "checkpoint.pt")
     mean = mean_shape(learned_by(run, made.size).source)
     held = held_by(run, made.size)
+    if min(plan.judged_views) > held.views:
+        raise RunFault(f"judged_views: there are no more than {held.views} views of an item")
     seed = plan.judged_seed
     found = judged(
         made.occupancy,
@@ -76,7 +78,7 @@ def held_by(run: VolumeRun, size: Size) -> Source:
             volumes_scenes.simulate_held(run.data, run.plan.threads)
             return volumes_scenes.held(run.data, size)
         case Published():
-            models = published_layout.split(run.data).judged
+            models = split(run.data).judged
             return objects(models, run.data, size, is_learned=False)
 
 

@@ -117,8 +117,8 @@ def test_a_taxonomy_says_who_is_learned_from_and_what_is_missing_is_counted(
     write_models(tmp_path, list("abcd"))
     row = {"taxonomy_id": CATEGORY, "train": ["d", "a", "gone"], "val": ["b"], "test": ["c"]}
     found = split(Published(tmp_path, taxonomy=_taxonomy(tmp_path, row)))
-    parts = (found.learned, found.validated, found.judged)
-    assert [[model.name for model in part] for part in parts] == [["d", "a"], ["b"], ["c"]]
+    parts = (found.learned, found.judged)
+    assert [[model.name for model in part] for part in parts] == [["d", "a"], ["c"]]
     assert found.missing == 1
 
 
@@ -131,6 +131,7 @@ def test_a_taxonomy_says_who_is_learned_from_and_what_is_missing_is_counted(
         {"taxonomy_id": CATEGORY, "train": ["../../secret"]},
         {"taxonomy_id": CATEGORY, "train": [".."]},
         {"taxonomy_id": CATEGORY, "train": [3]},
+        {"taxonomy_id": CATEGORY, "test": 3},
     ],
 )
 def test_a_taxonomy_that_is_none_or_leads_out_of_the_data_is_refused(

@@ -357,6 +357,9 @@ def test_a_run_on_published_folders_is_trained_and_judged(tmp_path: Path) -> Non
     assert train(path, lambda _: None)
     table = evaluate(path, lambda _: None).read_text(encoding="utf-8")
 
+    many = _file(tmp_path, text.replace("judged_views = [1, 3]", "judged_views = [5]"))
+    with pytest.raises(RunFault, match="no more than 3 views"):
+        evaluate(many, lambda _: None)
     assert "| 02691156 | views |" in table
     assert "| network | 3 | 2 | 2 |" in table.split("| all | views |")[1]
 
