@@ -59,7 +59,13 @@ class Orthanc:
         return json.loads(self.request(path, json.dumps(data).encode()) or b"null")
 
     def know(self, name: str, ae_title: str, port: int) -> None:
-        """Adds a peer on loopback to the modalities."""
+        """Adds a peer on loopback to the modalities, in place of any of the same AE title.
+
+        Orthanc reports what it commits itself to to the first that it finds by the title.
+        """
+        for other, known in self.get("/modalities?expand").items():
+            if known["AET"] == ae_title:
+                self.request(f"/modalities/{other}", method="DELETE")
         entry = {"AET": ae_title, "Host": LOOPBACK, "Port": port, "Timeout": 60}
         self.request(f"/modalities/{name}", json.dumps(entry).encode(), "PUT")
 

@@ -45,11 +45,11 @@ def test_orthanc_is_told_that_what_it_stored_here_is_kept(
     a_node: Callable[..., Node], orthanc: Orthanc, views: list[Dataset]
 ) -> None:
     node = a_node(module="tests.light_node", hears={"ORTHANC": orthanc.dicom_port})
-    orthanc.know("keeper", node.address.ae_title, node.address.port)
+    orthanc.know("node", node.address.ae_title, node.address.port)
     ids = [orthanc.upload(file_bytes(ds)) for ds in views]
-    orthanc.send(ids, "keeper")
+    orthanc.send(ids, "node")
 
-    asked = orthanc.post("/modalities/keeper/storage-commitment", {"Resources": ids})
+    asked = orthanc.post("/modalities/node/storage-commitment", {"Resources": ids})
     answer = answer_of(orthanc, asked["Path"])
 
     assert answer["Status"] == "Success"
@@ -63,11 +63,11 @@ def test_orthanc_is_told_what_is_not_here_and_why(
     a_node: Callable[..., Node], orthanc: Orthanc, views: list[Dataset]
 ) -> None:
     node = a_node(module="tests.light_node", hears={"ORTHANC": orthanc.dicom_port})
-    orthanc.know("keeper", node.address.ae_title, node.address.port)
+    orthanc.know("node", node.address.ae_title, node.address.port)
     here, elsewhere = [orthanc.upload(file_bytes(ds)) for ds in views]
-    orthanc.send([here], "keeper")
+    orthanc.send([here], "node")
 
-    asked = orthanc.post("/modalities/keeper/storage-commitment", {"Resources": [here, elsewhere]})
+    asked = orthanc.post("/modalities/node/storage-commitment", {"Resources": [here, elsewhere]})
     answer = answer_of(orthanc, asked["Path"])
 
     assert answer["Status"] == "Failure"
