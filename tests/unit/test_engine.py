@@ -42,7 +42,7 @@ def room() -> Iterator[EngineRoom]:
     made.stop()
 
 
-def collected(room: EngineRoom, within_s: float = 60) -> list[Finished]:
+def collected(room: EngineRoom, within_s: float = 180) -> list[Finished]:
     until = time.monotonic() + within_s
     while time.monotonic() < until:
         if finished := room.collect():
