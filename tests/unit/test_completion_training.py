@@ -16,7 +16,7 @@ from pipeline.models.completion import Completion, CompletionShape, Kind, loss
 from pipeline.training.completion_judging import atlas_of, evaluate, judged, summarised
 from pipeline.training.completion_pairs import JudgedPair, Pair
 from pipeline.training.completions import train
-from pipeline.training.label_maps import LabelledPerson, Labels, write
+from pipeline.training.label_maps import LabelledPerson, Labels, write, zoomed
 from pipeline.training.removing import without_anatomies
 from pipeline.training.settings import RunFault
 
@@ -60,17 +60,18 @@ def test_missing_anatomies_of_four_people_can_be_learned() -> None:
         torch.from_numpy(np.stack(maps)).long()
         for maps in zip(
             *(
-                (body(seed), without_anatomies(body(seed), 0.1, random))
-                for seed in range(4)
+                (one, without_anatomies(one, 0.1, random))
+                for one in (zoomed(body(seed), (16, 16, 16)) for seed in range(4))
                 for _ in range(3)
             ),
             strict=True,
         )
     )
-    net = Completion(CompletionShape(Kind.SKIP, classes=4, divided_by=4, one_hot=True))
-    optimiser = torch.optim.Adam(net.parameters(), lr=2e-3)
+    net = Completion(CompletionShape(Kind.SKIP, classes=4, divided_by=8, one_hot=True))
+    optimiser = torch.optim.Adam(net.parameters(), lr=4e-3)
 
-    for step in range(360):
+    for step in range(480):
+        optimiser.param_groups[0]["lr"] = 4e-3 * (1 - step / 480)
         one = slice(step % 12, step % 12 + 1)
         optimiser.zero_grad()
         loss(net(given[one]), complete[one])["total"].backward()
