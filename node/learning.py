@@ -7,6 +7,7 @@ node, matplotlib for the curves and MONAI for the comparison, comes with the ext
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,8 +15,10 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.safetensors_header import BrokenWeights
-from pipeline.training import command, evaluating, exporting
+from pipeline.training import command, evaluating, exporting, volumes, volumes_evaluating
 from pipeline.training.settings import RunFault, read
+from pipeline.training.volumes_settings import is_volume_run
+from pipeline.training.volumes_settings import read as read_volume_run
 
 
 class LearningError(Exception):
@@ -28,13 +31,18 @@ def train(out: Console, run: Path) -> bool:
     Raises:
         LearningError: the run file or its archive cannot be used.
     """
+    say = partial(out.print, markup=False)
     try:
-        is_done = command.train(run, lambda line: out.print(line, markup=False))
-        folder = read(run).folder
+        if is_volume_run(run):
+            curves = "pipeline.training.volumes_curve"
+            is_done, folder = volumes.train(run, say), read_volume_run(run).plan.folder
+        else:
+            curves = "pipeline.training.curves"
+            is_done, folder = command.train(run, say), read(run).folder
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     if find_spec("matplotlib"):
-        out.print(f"Curves: {import_module('pipeline.training.curves').draw(folder)}")
+        out.print(f"Curves: {import_module(curves).draw(folder)}")
     else:
         out.print("No curves are drawn: install the extra `train`, as in pip install .[train]")
     return is_done
@@ -47,7 +55,8 @@ def evaluate(out: Console, run: Path) -> None:
         LearningError: the run has no checkpoint, or nobody to judge on.
     """
     try:
-        table = evaluating.evaluate(run, lambda line: out.print(line, markup=False))
+        judge = volumes_evaluating.evaluate if is_volume_run(run) else evaluating.evaluate
+        table = judge(run, partial(out.print, markup=False))
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)

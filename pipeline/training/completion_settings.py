@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.models.completion import CompletionShape, Kind, Task
 from pipeline.training.removing import Variety
-from pipeline.training.settings import RunFault, _made
+from pipeline.training.settings import RunFault, as_dataclass
 
 EDGE_MULTIPLE = 16
 SMALLEST_EDGE = {Kind.PLAIN: 16, Kind.SKIP: 16, Kind.INCEPTION: 32}
@@ -92,7 +92,7 @@ def read(path: Path) -> CompletionRun:
     for key in ("archive", "published", "folder"):
         if isinstance(told.get(key), str):
             told[key] = str(path.parent / told[key])
-    run: CompletionRun = _made(CompletionRun, told, "")
+    run: CompletionRun = as_dataclass(CompletionRun, told, "")
     _check(run)
     return run
 

@@ -28,7 +28,7 @@ def draw(folder: Path) -> Path:
     for axes, (name, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         values = [line[name] for line in lines]
         axes.plot(steps, values, color="#9db4c8", linewidth=0.8)
-        axes.plot(steps, _smoothed(values), color="#1f4e79", linewidth=1.8)
+        axes.plot(steps, smoothed(values), color="#1f4e79", linewidth=1.8)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step", fontsize=9)
         axes.grid(visible=True, alpha=0.25)
@@ -39,7 +39,8 @@ def draw(folder: Path) -> Path:
     return path
 
 
-def _smoothed(values: list[float], share: float = 0.9) -> list[float]:
+def smoothed(values: list[float], share: float = 0.9) -> list[float]:
+    """The values, each with what came before it: `share` of the mean until then."""
     made: list[float] = []
     for value in values:
         made.append(share * made[-1] + (1 - share) * value if made else value)

@@ -28,7 +28,7 @@ from pipeline.training.archive import Archive, Case
 from pipeline.training.density_pairs import VIEWS, Sight, fill, known_in, load, shown
 from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.loop import has_bfloat16, laid_out, scheduled
-from pipeline.training.settings import RunFault, _made
+from pipeline.training.settings import RunFault, as_dataclass
 
 Say = Callable[[str], None]
 FIRST_ANSWER = 0.01
@@ -90,7 +90,7 @@ def read(path: Path) -> DensityRun:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise RunFault(f"{path}: {fault}") from None
-    made: DensityRun = _made(DensityRun, told, "")
+    made: DensityRun = as_dataclass(DensityRun, told, "")
     if made.sight.view not in VIEWS:
         raise RunFault(f"sight.view must be one of {', '.join(VIEWS)}, not {made.sight.view!r}")
     if made.sight.image_size % made.shape.multiple:

@@ -83,7 +83,7 @@ def write(
     meta = {"names": names, "box_mm": box_mm, "cases": [asdict(case) for case in cases]}
     arrays = {f"{case.name}/labels": labels for case, labels in cases.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)
+    np.savez_compressed(path, meta=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]  # its stub takes a bool for all
 
 
 def zoomed(labels: Labels, shape: tuple[int, int, int]) -> Labels:

@@ -100,11 +100,16 @@ def read(path: Path) -> RunSettings:
     for key in ("archive", "folder", "begin_with"):
         if isinstance(told.get(key), str):
             told[key] = str(path.parent / told[key])
-    made: RunSettings = _made(RunSettings, told, "")
+    made: RunSettings = as_dataclass(RunSettings, told, "")
     return made
 
 
-def _made(kind: Any, told: Mapping[str, Any], where: str) -> Any:
+def as_dataclass(kind: Any, told: Mapping[str, Any], where: str) -> Any:
+    """A table of a run file as the dataclass `kind`, whose fields are its keys.
+
+    Raises:
+        RunFault: naming a key that is unknown, missing or of a wrong type, after `where`.
+    """
     hints = get_type_hints(kind)
     known = {one.name: one for one in fields(kind)}
     for key in told:
@@ -120,7 +125,7 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     if is_dataclass(hint):
         if not isinstance(value, dict):
             raise RunFault(f"{key} must be a table")
-        return _made(hint, value, f"{key}.")
+        return as_dataclass(hint, value, f"{key}.")
     if get_origin(hint) in (Union, UnionType):
         # TOML has no null: "none" stands for it
         if value == "none":

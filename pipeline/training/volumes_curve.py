@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pipeline.training.curves import _smoothed
+from pipeline.training.curves import smoothed
 
 TOLD = ("step", "seconds_a_step")
 """What a line says besides losses."""
@@ -30,7 +30,7 @@ def draw(folder: Path) -> Path:
         here = [line for line in lines if name in line]
         steps, values = [line["step"] for line in here], [line[name] for line in here]
         axes.plot(steps, values, color="#9db4c8", linewidth=0.8)
-        axes.plot(steps, _smoothed(values), color="#1f4e79", linewidth=1.8)
+        axes.plot(steps, smoothed(values), color="#1f4e79", linewidth=1.8)
         axes.set_title(f"loss: {name}", fontsize=10)
         axes.set_xlabel("step", fontsize=9)
         axes.set_ylim(bottom=0)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline.training.exposure import Exposure
 from pipeline.training.published_layout import Published
-from pipeline.training.settings import RunFault, _made
+from pipeline.training.settings import RunFault, as_dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ def read(path: Path) -> VolumeRun:
         raise RunFault(f"{path} must have one table of data, [regional] or [published]")
     if not isinstance(network, dict) or not isinstance(told[given[0]], dict):
         raise RunFault(f"network and {given[0]} must be tables")
-    data = _made(kinds[given[0]], told.pop(given[0]), f"{given[0]}.")
-    plan: Plan = _made(Plan, told, "")
+    data = as_dataclass(kinds[given[0]], told.pop(given[0]), f"{given[0]}.")
+    plan: Plan = as_dataclass(Plan, told, "")
     _check(plan)
     return VolumeRun(_beside(plan, path.parent), _beside(data, path.parent), network)
 

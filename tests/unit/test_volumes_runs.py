@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from torch import Tensor
 
+from node import learning
 from pipeline.models.pix2vox import Pix2VoxShape
 from pipeline.models.recurrent import RecurrentShape, Unit
 from pipeline.training.settings import RunFault
@@ -362,6 +364,18 @@ def test_a_run_on_published_folders_is_trained_and_judged(tmp_path: Path) -> Non
         evaluate(many, lambda _: None)
     assert "| 02691156 | views |" in table
     assert "| network | 3 | 2 | 2 |" in table.split("| all | views |")[1]
+
+
+def test_the_commands_follow_a_run_of_a_family(tmp_path: Path) -> None:
+    write_models(tmp_path, list("abcde"))
+    path = _file(tmp_path, HEAD + NETWORK + '[published]\nroot = "."\n')
+    out = Console(record=True, width=200)
+
+    assert learning.train(out, path)
+    learning.evaluate(out, path)
+
+    assert (tmp_path / "run" / "curve.png").stat().st_size > 1000
+    assert "results.md" in out.export_text()
 
 
 def test_what_a_region_has_not_is_named(toy: Path, tmp_path: Path) -> None:
