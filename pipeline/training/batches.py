@@ -157,4 +157,4 @@ def _chosen(
         return [int(which * count)]
     if chance < conditions.one_view + conditions.three_views:
         return list(range(count))
-    return [0, 1] if which < 0.75 else [int(which > 0.875), 2]
+    return [0, 1] if which < 0.75 or count < 3 else [int(which > 0.875), 2]

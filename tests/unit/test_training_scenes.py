@@ -229,6 +229,13 @@ def test_half_of_the_samples_have_one_view_and_none_has_none(archive: Archive) -
     assert 18 < counts.count(1) < 42
 
 
+def test_a_scene_of_two_shots_gives_both_or_one(archive: Archive) -> None:
+    scene, draws = _simulated(archive, STILL, is_alone=True), _random()
+    how = Conditions(exposure=CLEAN, points=8)
+    counts = {assembled([scene], how, draws).seen.is_present.shape[1] for _ in range(30)}
+    assert counts == {1, 2}
+
+
 def test_an_image_is_of_the_true_camera_and_the_batch_of_the_told_one(archive: Archive) -> None:
     scene = _simulated(archive, STILL, is_alone=True)
     wrong = Conditions(exposure=CLEAN, one_view=1.0, three_views=0.0, wrong=1.0, points=8)
