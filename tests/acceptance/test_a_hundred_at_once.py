@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Barrier
 
 import numpy as np
@@ -53,11 +54,11 @@ def send(node: Node, number: int, all_are_in: Barrier) -> Sent:
     return Sent(str(images[0].StudyInstanceUID), uids, tuple(statuses))
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node with a place for each of them, and for no more."""
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A node with a place for each of them, and for no more; nobody of another test is still in."""
     receiver = {"maximum_associations": AT_ONCE, "maximum_associations_per_peer": AT_ONCE}
-    with running_node(tmp_path_factory.mktemp("node"), rules=(), receiver=receiver) as running:
+    with running_node(tmp_path, rules=(), receiver=receiver) as running:
         yield running
 
 
