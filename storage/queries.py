@@ -147,7 +147,8 @@ def next_queued(
                 schema.jobs.c.state == State.QUEUED,
                 schema.jobs.c.priority == priority,
                 _is_due(schema.jobs.c.next_attempt_at, at, longest_wait),
-                schema.jobs.c.id.not_in(list(but)),
+                # an empty list would be read as a table of its own
+                *([schema.jobs.c.id.not_in(list(but))] if but else []),
             )
             .order_by(schema.jobs.c.opened_at, schema.jobs.c.id)
             .limit(1),

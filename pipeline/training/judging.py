@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pipeline.metrics import dice, one_way_distances
 from pipeline.models.framing import FIELD
+from pipeline.projection import binned
 from pipeline.training.archive import Archive, Case
 from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.given import FINER, Reconstruct, given_of
@@ -209,7 +210,9 @@ def _one(
         condition.views,
         condition.exposure,
         is_told_wrongly=condition.is_told_wrongly,
-        outlines=true_outlines(scene, [shots[n].camera(image_size) for n in condition.views]),
+        outlines=true_outlines(
+            scene, [binned(shots[n].camera(fine), FINER) for n in condition.views]
+        ),
         cube_mm=edge,
         generator=generator,
     )
