@@ -88,10 +88,13 @@ class Cluster:
 
     def kill(self) -> None:
         """It is gone by SIGKILL, and its children, who see that by themselves, have followed it."""
-        number = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        lock = self._data / "postmaster.pid"
+        number = int(lock.read_text().splitlines()[0])
         processes = [number, *descendants(number)]
         os.kill(number, signal.SIGKILL)
         wait_until(lambda: not any(map(is_alive, processes)), 30, "PostgreSQL is gone")
+        # until somebody reaps it, a dead process has a number, and the lock seems to be held
+        lock.unlink()
 
     @property
     def _data(self) -> Path:
