@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.completing import Completer, Structure
-from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, parsed, written
+from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, parsed, write
 
 if TYPE_CHECKING:
     from pipeline.models.completion import Completion
@@ -48,13 +48,8 @@ def export(net: Completion, path: Path, described: TrainedCompletion) -> Trained
     Raises:
         BrokenWeights: a weight is not finite in float16, or the structures are not those of `net`.
     """
-    from safetensors.torch import save  # noqa: PLC0415 - a header is read without torch
-
     if net.shape.classes != len(described.structures) + 1:
         raise BrokenWeights("The network has another number of classes than are described")
-    tensors = {name: tensor.cpu().half().contiguous() for name, tensor in net.state_dict().items()}
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise BrokenWeights("The network has weights that are no finite numbers in float16")
     metadata = {
         "format": FORMAT,
         "name": described.name,
@@ -64,13 +59,7 @@ def export(net: Completion, path: Path, described: TrainedCompletion) -> Trained
         "shape": json.dumps(asdict(net.shape)),
         "trained": described.trained,
     }
-    content = save(tensors)
-    header, start = parsed(content)
-    header["__metadata__"] = metadata
-    metadata["sha256"] = digest_of(header, content[start:])
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(written(header) + content[start:])
-    partial.replace(path)
+    write(path, net.state_dict(), metadata)
     return read_header(path)
 
 

@@ -10,9 +10,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_HEADER: Final = 1_000_000
 
@@ -64,3 +67,38 @@ def digest_of(header: Mapping[str, Any], tensors: bytes) -> str:
     metadata = {k: v for k, v in header["__metadata__"].items() if k != "sha256"}
     said = json.dumps({**header, "__metadata__": metadata}, sort_keys=True)
     return hashlib.sha256(said.encode() + b"\0" + tensors).hexdigest()
+
+
+def write(
+    path: Path,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    *,
+    largest: int | None = None,
+) -> None:
+    """Write a network's state as float16 under a header with its SHA-256, whole or not at all.
+
+    Args:
+        path: Of the file.
+        state: Tensors by name.
+        metadata: What the header says besides `sha256`.
+        largest: Bytes that the file may have.
+
+    Raises:
+        BrokenWeights: a weight is not finite in float16, or the file would be too large.
+    """
+    from safetensors.torch import save  # noqa: PLC0415 - a header is read without torch
+
+    tensors = {name: tensor.cpu().half().contiguous() for name, tensor in state.items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise BrokenWeights("The network has weights that are no finite numbers in float16")
+    content = save(tensors)
+    header, start = parsed(content)
+    header["__metadata__"] = dict(metadata)
+    header["__metadata__"]["sha256"] = digest_of(header, content[start:])
+    content = written(header) + content[start:]
+    if largest is not None and len(content) > largest:
+        raise BrokenWeights(f"The weights take {len(content)} bytes, more than {largest}")
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
-from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, parsed, written
+from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, write
 from pipeline.types import Code
 
 if TYPE_CHECKING:
@@ -206,13 +206,8 @@ def export(net: Lifting, path: Path, described: Trained) -> Trained:
         BrokenWeights: a weight is not finite in float16, the file would be too large, or the
             bones are not those of the network.
     """
-    from safetensors.torch import save  # noqa: PLC0415 - the node reads only headers
-
     if len(described.bones) != len(net.shape.bones):
         raise BrokenWeights("The network gives another number of bones than are described")
-    tensors = {name: tensor.cpu().half().contiguous() for name, tensor in net.state_dict().items()}
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise BrokenWeights("The network has weights that are no finite numbers in float16")
     metadata = {
         "format": FORMAT,
         "region": described.region,
@@ -223,16 +218,7 @@ def export(net: Lifting, path: Path, described: Trained) -> Trained:
     }
     if described.closer:
         metadata["closer"] = json.dumps(asdict(described.closer))
-    content = save(tensors)
-    header, start = parsed(content)
-    header["__metadata__"] = metadata
-    metadata["sha256"] = digest_of(header, content[start:])
-    content = written(header) + content[start:]
-    if len(content) > LARGEST_FILE:
-        raise BrokenWeights(f"The weights take {len(content)} bytes, more than {LARGEST_FILE}")
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write(path, net.state_dict(), metadata, largest=LARGEST_FILE)
     return read_header(path)
 
 

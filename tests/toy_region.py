@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.models.framing import FIELD, seen
-from pipeline.models.lifting import Seen
+from pipeline.models.lifting import Seen, Shape
 from pipeline.training import archive
 from pipeline.training.archive import Archive, Case
 from pipeline.training.pool import Shot
@@ -46,6 +46,9 @@ log_every = 1
 points = 64
 """
 """A run that is learned in a second, beside its archive."""
+SIZE = 32
+"""Of the images of a toy run."""
+SMALL = Shape(("femur", "hip_bone"), 120.0, SIZE, 8, planar=(8, 16), spatial=(8, 16), hidden=16)
 IDENTITY = tuple(tuple(row) for row in np.eye(4).tolist())
 
 
@@ -92,6 +95,13 @@ def toy_archive(path: Path, people: int = 3) -> Archive:
         )
     archive.write(path, REGION, (), tuple(cases), entries)
     return archive.load(path)
+
+
+def run_file(folder: Path, text: str) -> Path:
+    """A run file in `folder`."""
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def straight(name: ViewName, primary_deg: float = 0.0, *, size: int) -> Shot:

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import Tensor
 
 from node.learning import LearningError, export, train
-from pipeline.models.lifting import Answer, Lifting, Seen, Shape
+from pipeline.models.lifting import Answer, Lifting, Seen
 from pipeline.training.archive import Archive
 from pipeline.training.batches import Conditions, seen_of
 from pipeline.training.beginnings import begin_with
@@ -20,10 +20,7 @@ from pipeline.training.exporting import calibrated
 from pipeline.training.loop import Training, save, start
 from pipeline.training.pool import Simulated, fill, load
 from pipeline.weights import read_header
-from tests.toy_region import RUN, toy_archive
-
-SIZE = 32
-SMALL = Shape(("femur", "hip_bone"), 120.0, SIZE, 8, planar=(8, 16), spatial=(8, 16), hidden=16)
+from tests.toy_region import RUN, SIZE, SMALL, run_file, toy_archive
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +33,6 @@ def pool(toy: Archive) -> Path:
     folder = toy.path.parent / "pool"
     fill(toy, toy.cases, folder, 2, image_size=SIZE, seed=1)
     return folder
-
-
-def _run_file(folder: Path, text: str) -> Path:
-    path = folder / "run.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def _trained_on(folder: Path, bones: tuple[str, ...]) -> Path:
@@ -90,7 +81,7 @@ def test_a_run_that_cannot_begin_with_another_says_why(
     text = 'begin_with = "other.pt"' + RUN.format(fold=0, scenes=1, steps=1, batch=1)
 
     with pytest.raises(LearningError, match=words):
-        train(Console(), _run_file(tmp_path, text))
+        train(Console(), run_file(tmp_path, text))
 
 
 def test_a_network_of_another_size_is_no_beginning(tmp_path: Path) -> None:
@@ -105,7 +96,7 @@ def test_a_trained_run_becomes_weights_that_say_how_they_were_trained(
     toy: Archive, tmp_path: Path
 ) -> None:
     (tmp_path / "toy.npz").write_bytes(toy.path.read_bytes())
-    run = _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=1, batch=2))
+    run = run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=1, batch=2))
     with pytest.raises(LearningError, match="train first"):
         export(Console(), run, tmp_path / "hip.safetensors", ())
     assert train(Console(), run)

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from node.learning import LearningError, evaluate, train
-from pipeline.models.lifting import Answer, Features, Lifting, Seen, Shape
+from pipeline.models.lifting import Answer, Features, Lifting, Seen
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive
 from pipeline.training.batches import Batch, Conditions
@@ -34,10 +34,7 @@ from pipeline.training.losses import coarse_loss_of, loss_of, shadow_loss_of
 from pipeline.training.pool import fill
 from pipeline.training.regions import REGIONS, WITHIN
 from pipeline.training.settings import RunFault, read
-from tests.toy_region import CENTRES, RUN, radius, toy_archive
-
-SIZE = 32
-SMALL = Shape(("femur", "hip_bone"), 120.0, SIZE, 8, planar=(8, 16), spatial=(8, 16), hidden=16)
+from tests.toy_region import CENTRES, RUN, SIZE, SMALL, radius, run_file, toy_archive
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +47,6 @@ def pool(toy: Archive) -> Path:
     folder = toy.path.parent / "pool"
     fill(toy, toy.cases, folder, 2, image_size=SIZE, seed=1)
     return folder
-
-
-def _run_file(folder: Path, text: str) -> Path:
-    path = folder / "run.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("region", [region.name for region in REGIONS])
@@ -87,12 +78,12 @@ def test_every_region_has_a_run_file_that_can_be_followed(region: str) -> None:
 )
 def test_what_a_run_file_says_wrongly_is_named(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(RunFault, match=words):
-        read(_run_file(tmp_path, text))
+        read(run_file(tmp_path, text))
 
 
 def test_nobody_may_be_left_out_by_name(tmp_path: Path) -> None:
     text = "archive = 'a'\nfolder = 'b'\nfold = 'none'"
-    assert read(_run_file(tmp_path, text)).fold is None
+    assert read(run_file(tmp_path, text)).fold is None
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(pool: Path, tmp_path: Path) -> None:
@@ -249,8 +240,8 @@ def test_means_are_over_people_and_not_over_sides() -> None:
 def test_the_command_trains_resumes_draws_and_judges(toy: Archive, tmp_path: Path) -> None:
     (tmp_path / "toy.npz").write_bytes(toy.path.read_bytes())
     out = Console(record=True, width=120)
-    assert train(out, _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=2, batch=2)))
-    assert train(out, _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=3, batch=2)))
+    assert train(out, run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=2, batch=2)))
+    assert train(out, run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=3, batch=2)))
     run = tmp_path / "run"
     lines = (run / "curve.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
@@ -263,13 +254,13 @@ def test_the_command_trains_resumes_draws_and_judges(toy: Archive, tmp_path: Pat
 
 def test_a_run_that_cannot_be_followed_says_why(toy: Archive, tmp_path: Path) -> None:
     out = Console(record=True)
-    path = _run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=2, batch=2))
+    path = run_file(tmp_path, RUN.format(fold=0, scenes=2, steps=2, batch=2))
     with pytest.raises(LearningError, match="There is no archive"):
         train(out, path)
     (tmp_path / "toy.npz").write_bytes(toy.path.read_bytes())
     with pytest.raises(LearningError, match="train first"):
         evaluate(out, path)
-    path = _run_file(tmp_path, RUN.format(fold='"none"', scenes=2, steps=2, batch=2))
+    path = run_file(tmp_path, RUN.format(fold='"none"', scenes=2, steps=2, batch=2))
     with pytest.raises(LearningError, match="nobody is left to judge on"):
         evaluate(out, path)
 
