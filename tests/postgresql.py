@@ -93,8 +93,9 @@ class Cluster:
         processes = [number, *descendants(number)]
         os.kill(number, signal.SIGKILL)
         wait_until(lambda: not any(map(is_alive, processes)), 30, "PostgreSQL is gone")
-        # until somebody reaps it, a dead process has a number, and the lock seems to be held
-        lock.unlink()
+        # until somebody reaps it, a dead process has a number, and its locks seem to be held
+        for held in (lock, self.folder / f".s.PGSQL.{self.port}.lock"):
+            held.unlink()
 
     @property
     def _data(self) -> Path:

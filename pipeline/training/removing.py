@@ -10,6 +10,7 @@ is segmented, ten times for each person.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,19 +46,40 @@ def without_anatomies(complete: Labels, share: float, random: np.random.Generato
 def cut_off(complete: Labels, share: float, random: np.random.Generator) -> Labels:
     """`complete` without what lies beyond a plane across one axis: about `share` of its volume.
 
+    At least one layer of what is segmented goes, and one is kept.
+
     Raises:
-        ValueError: there is nothing to cut.
+        ValueError: what is segmented is not two layers thick along any axis.
     """
-    places = np.argwhere(complete > 0)
-    if not len(places):
-        raise ValueError("There is no label in the map")
-    axis, is_lower = int(random.integers(3)), bool(random.integers(2))
-    level = np.quantile(places[:, axis], share if is_lower else 1 - share)
+    layers = [_layers(complete, axis) for axis in range(3)]
+    thick = [axis for axis in range(3) if len(layers[axis].places) > 1]
+    if not thick:
+        raise ValueError("There is nothing in the map that a plane could cut")
+    axis, is_lower = thick[int(random.integers(len(thick)))], bool(random.integers(2))
+    places, counts = layers[axis]
+    if not is_lower:
+        places, counts = places[::-1], counts[::-1]
+    beyond = np.cumsum(counts)[:-1] / counts.sum()
+    first_kept = places[1 + int(np.abs(beyond - share).argmin())]
     line = np.arange(complete.shape[axis])
-    is_kept = line >= level if is_lower else line <= level
+    is_kept = line >= first_kept if is_lower else line <= first_kept
     shape = [1, 1, 1]
     shape[axis] = -1
     return np.where(is_kept.reshape(shape), complete, 0).astype(complete.dtype)
+
+
+class _Layers(NamedTuple):
+    places: NDArray[np.int64]
+    """Of the layers across an axis in which there is anything."""
+    counts: NDArray[np.int64]
+    """The voxels of each."""
+
+
+def _layers(complete: Labels, axis: int) -> _Layers:
+    others = tuple(other for other in range(3) if other != axis)
+    counts = np.count_nonzero(complete, axis=others)
+    places = np.flatnonzero(counts)
+    return _Layers(places, counts[places])
 
 
 @dataclass(frozen=True, slots=True)
