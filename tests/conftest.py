@@ -18,9 +18,9 @@ from tests.peer_programs import Address, running_storescp
 
 SHARED = Path(os.environ.get("OSTEON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
-# A machine that is busy with other tests is slow, and that is no fault of the code. A gate that draws
-# other examples each time fails for who changed nothing: new ones are looked for on purpose, by
-# `OSTEON_HYPOTHESIS=search python -m pytest`.
+# A machine that is busy with other tests is slow, and that is no fault of the code. A gate that
+# draws other examples each time fails for who changed nothing: new ones are looked for on purpose,
+# by `OSTEON_HYPOTHESIS=search python -m pytest`.
 settings.register_profile("gate", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("OSTEON_HYPOTHESIS", "gate"))
