@@ -168,7 +168,13 @@ def batch(
         shot = int(torch.randint(len(pairs.thickness), (1,), generator=generator))
         thickness.append(pairs.thickness[shot])
         density.append(pairs.density[shot])
-    return shown(torch.stack(thickness), settings.exposure, generator), torch.stack(density)
+    return seen(settings, torch.stack(thickness), generator), torch.stack(density)
+
+
+def seen(settings: DensityRun, thickness: Tensor, generator: torch.Generator) -> Tensor:
+    """Radiographs (N, 1, 1, H, W) of thicknesses (N, H, W), as the run shows them."""
+    is_displayed = settings.sight.is_displayed
+    return shown(thickness, settings.exposure, generator, is_displayed=is_displayed)
 
 
 def main(path: Path, say: Say = print) -> bool:

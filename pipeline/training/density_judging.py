@@ -6,7 +6,8 @@ Three answers are compared voxel by voxel in the frame of the detector: the mean
 who were learned from, seen from the same kind of camera; the network's; and the network's after
 the fusion with the radiograph, averaged back to the same voxels. Bone is cut out of each where it
 agrees best with the bone of those who were learned from, so that none is judged by the threshold
-of another. A network of one bone is not fused: the radiograph shows the others as well.
+of another. A network of one bone is not fused: the radiograph shows the others as well; nor is one
+of displayed radiographs, which tell no line integrals.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from torch.nn.functional import avg_pool2d
 from pipeline.frustum import Frustum, path
 from pipeline.models.tomography import Tomography, fused, relative_error
 from pipeline.training.archive import Archive, Case
-from pipeline.training.densities import DensityRun, archive_of, read, start
+from pipeline.training.densities import DensityRun, archive_of, read, seen, start
 from pipeline.training.density_pairs import (
     bone_equivalent,
     drawn_pairs,
     drawn_shots,
     load,
-    shown,
 )
 from pipeline.training.judging import interval
 from pipeline.training.posing import RIGID
@@ -120,7 +120,7 @@ def thresholds(
     for file in files[:LEARNED]:
         pairs = load(file)
         true = pairs.density[0] >= least(settings)
-        images = shown(pairs.thickness[:1], settings.exposure, generator)
+        images = seen(settings, pairs.thickness[:1], generator)
         for engine, answer in ((Engine.MEAN, mean), (Engine.NETWORK, _answer(net, images))):
             scores[engine].append([iou(answer >= cut, true) for cut in CUTS])
     best = {
@@ -149,12 +149,12 @@ def judged(
         generator = torch.Generator().manual_seed(SEED + 1000 * number)
         shots = drawn_shots(sight, edge, generator)
         pairs = drawn_pairs(case, archive, sight, shots, pose=RIGID, generator=generator)
-        images = shown(pairs.thickness, settings.exposure, generator)
+        images = seen(settings, pairs.thickness, generator)
         for view, shot in enumerate(shots):
             true, frustum = pairs.density[view], sight.frustum(shot, edge)
             image = images[view : view + 1]
             answers = {Engine.MEAN: mean, Engine.NETWORK: _answer(net, image)}
-            if not sight.bone:
+            if not sight.bone and not sight.is_displayed:
                 fine = sight.fine_frustum(shot, edge)
                 answers[Engine.FUSED] = _fused(answers[Engine.NETWORK], image, fine)
             for engine, answer in answers.items():

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from pipeline.frustum import Frustum, places
+from pipeline.models.lifting import normalised
 from pipeline.projection import binned
 from pipeline.tissue import filled
 from pipeline.training.archive import Archive, Case
@@ -60,6 +61,9 @@ class Sight:
     """Radiographs of one scene."""
     bone: str = ""
     """The target bone that is told apart; none: the density of all bones."""
+    is_displayed: bool = False
+    """Radiographs are as a console displays them, of any scale: what the files of most devices
+    hold. Otherwise their values are the physical loss of the rays."""
 
     def channel(self, region: Region) -> int | None:
         """Of the bone among the region's targets; None where all bones are meant.
@@ -161,14 +165,32 @@ def densities(scene: Scene, tissue: Tissue, sight: Sight, shots: Sequence[Shot])
     return torch.stack(made)
 
 
-def shown(thickness: Tensor, exposure: Exposure, generator: torch.Generator) -> Tensor:
+def shown(
+    thickness: Tensor,
+    exposure: Exposure,
+    generator: torch.Generator,
+    *,
+    is_displayed: bool = False,
+) -> Tensor:
     """Radiographs (N, 1, 1, H, W) in [0, 1] of thicknesses (N, H, W), mm of cortical bone.
 
     The logarithm of what was counted, over `ATTENUATION`; the console's display, which shows each
-    image in a window of its own, is left out. What the collimation hides is 0.
+    image in a window of its own, is left out. With `is_displayed` it takes part, and `rescaled`
+    undoes its window. What the collimation hides is 0.
     """
+    if is_displayed:
+        return rescaled(*exposed(thickness, exposure, generator))
     attenuation, is_valid = exposed(thickness, replace(exposure, gamma=0.0), generator)
     scaled = (attenuation / ATTENUATION).clamp(0, 1) * is_valid
+    return scaled[:, None, None]
+
+
+def rescaled(images: Tensor, is_valid: Tensor) -> Tensor:
+    """Radiographs (N, 1, 1, H, W) in [0, 1] of images of any scale (N, H, W), each by itself.
+
+    As `normalised` sees them by what is valid (N, H, W), from -1.5 to 2; what is not is 0.
+    """
+    scaled = (normalised(images, is_valid) + 1.5) / 3.5 * is_valid
     return scaled[:, None, None]
 
 

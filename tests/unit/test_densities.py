@@ -22,6 +22,7 @@ from pipeline.training.density_pairs import (
     drawn_pairs,
     fill,
     load,
+    rescaled,
     shown,
 )
 from pipeline.training.exposure import CLEAN
@@ -127,6 +128,19 @@ def test_a_radiograph_is_divided_by_one_constant() -> None:
     assert apart[1].max() < apart[0].min() / 5
     # 60 mm of cortical bone at an effective 45 to 60 keV: 0.05 to 0.1 per mm
     assert 3.0 < float(apart[0].max()) * ATTENUATION < 6.0
+
+
+def test_a_displayed_radiograph_is_the_same_whatever_its_scale() -> None:
+    image = torch.rand((2, 16, 16), generator=random())
+    is_valid = torch.ones((2, 16, 16), dtype=torch.bool)
+    is_valid[:, :4] = False
+
+    made = rescaled(image, is_valid)
+
+    assert made.shape == (2, 1, 1, 16, 16)
+    assert torch.allclose(made, rescaled(40 * image + 300, is_valid), atol=1e-5)
+    assert float(made[:, 0, 0, :4].max()) == 0
+    assert 0 <= float(made.min()) <= float(made.max()) <= 1
 
 
 def test_line_integrals_are_read_from_the_radiograph_of_bone_alone() -> None:
