@@ -74,6 +74,8 @@ class Closer:
     """As the region lists it; it is the only bone of the network."""
     reach_mm: float
     """The bone is found by the mean of its voxels down to so far below its top."""
+    is_from_below: bool
+    """Or up to so far above its lowest voxel."""
     offset: tuple[float, float, float]
     """mm, from there to the centre of the network's cube, x y z of a right bone."""
 
@@ -280,4 +282,10 @@ def _trained(metadata: Mapping[str, str], path: Path) -> Trained:
 
 def _closer(told: Mapping[str, Any]) -> Closer:
     x, y, z = (float(number) for number in told["offset"])
-    return Closer(str(told["region"]), str(told["bone"]), float(told["reach_mm"]), (x, y, z))
+    return Closer(
+        str(told["region"]),
+        str(told["bone"]),
+        float(told["reach_mm"]),
+        bool(told["is_from_below"]),
+        (x, y, z),
+    )

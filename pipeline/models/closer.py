@@ -35,6 +35,8 @@ class Near:
     """Of the bone, in the region of the first look."""
     reach_mm: float
     """The bone is found by the mean of its voxels down to so far below its top."""
+    is_from_below: bool
+    """Or up to so far above its lowest voxel."""
     offset: tuple[float, float, float]
     """mm, x y z, from there to the centre of the cube."""
     error_factor: float = 1.0
@@ -74,7 +76,9 @@ def looked(
     """
     looks = []
     for near in nears if len(radiographs) >= LEAST_VIEWS else ():
-        middle = centre_of(first[near.number], cube_mm, near.reach_mm)
+        middle = centre_of(
+            first[near.number], cube_mm, near.reach_mm, is_from_below=near.is_from_below
+        )
         if middle is None:
             continue
         centre, shape = middle + torch.tensor(near.offset), near.net.shape
@@ -85,20 +89,24 @@ def looked(
     return tuple(looks)
 
 
-def centre_of(distance: Tensor, cube_mm: float, reach_mm: float) -> Tensor | None:
-    """(3,) mm: the mean of a bone's voxels down to `reach_mm` below its top; None without a bone.
+def centre_of(
+    distance: Tensor, cube_mm: float, reach_mm: float, *, is_from_below: bool
+) -> Tensor | None:
+    """(3,) mm: the mean of a bone's voxels near one of its ends; None without a bone.
 
     Args:
         distance: (N, N, N) mm, negative inside, axes z, y, x.
         cube_mm: Edge of its cube.
-        reach_mm: How far a bone reaches down is up to the image; what counts should not be.
+        reach_mm: So far from its top they count: how far a bone reaches down is up to the image.
+        is_from_below: From its lowest voxel upwards instead.
     """
     whole = one_piece(distance.numpy())
     if whole is None:
         return None
     index = torch.from_numpy(whole < 0).nonzero()
     points = ((index.flip(-1) + 0.5) / len(distance) - 0.5) * cube_mm
-    return points[points[:, 2] > points[:, 2].max() - reach_mm].mean(dim=0)
+    height = -points[:, 2] if is_from_below else points[:, 2]
+    return points[height > height.max() - reach_mm].mean(dim=0)
 
 
 def replaced(first: Tensor, cube_mm: float, look: Look) -> Tensor:

@@ -131,6 +131,7 @@ def nears_of(trained: Trained) -> tuple[Near, ...]:
             _net(one.path, one.digest),
             names.index(one.closer.bone),
             one.closer.reach_mm,
+            one.closer.is_from_below,
             one.closer.offset,
             one.bones[0].error_factor,
         )

@@ -62,7 +62,7 @@ def nears_of(path: Path, settings: RunSettings, region: Region) -> tuple[Near, .
             raise RunFault(f"{name} does not look closer at a bone of the {region.name}")
         net, _ = trained(archive, of)
         number = region.targets.index(within.bone)
-        nears.append(Near(net, number, within.reach_mm, within.offset))
+        nears.append(Near(net, number, within.reach_mm, within.is_from_below, within.offset))
     return tuple(nears)
 
 

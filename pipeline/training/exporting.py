@@ -137,4 +137,4 @@ def closer_of(region: Region) -> Closer | None:
     if within is None:
         return None
     bone = within.bone.replace("_", " ").capitalize()
-    return Closer(within.region, bone, within.reach_mm, within.offset)
+    return Closer(within.region, bone, within.reach_mm, within.is_from_below, within.offset)

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.training import donors
 from pipeline.training.bones import Person, read_staple, read_vsd
 from pipeline.training.donors import Knee
-from pipeline.training.leg import OTHER, Leg, leg_of, right_sided
+from pipeline.training.leg import OTHER, Leg, leg_of, right_sided, shifted_leg
 from pipeline.training.pose import (
     MIRROR,
     Reference,
@@ -62,9 +62,10 @@ def knee_legs(region: Region, data: Path, synthetic: int | None = None) -> list[
     whole = [*people, *read_staple(data / "bones" / "staple")]
     lenders = cycle(placed)
     legs = [leg for person in whole for leg in _legs_of(person, reference, lenders)]
-    return legs + [
+    legs += [
         _synthetic_leg(knee, placed[(i + 1) % len(placed)], seed=i) for i, knee in enumerate(placed)
     ]
+    return [shifted_leg(leg, np.array(region.pivot)) for leg in legs]
 
 
 def reference_of(people: Sequence[Person]) -> Reference:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.training.bones import Person
-from pipeline.training.pose import MIRROR, moved
+from pipeline.training.pose import MIRROR, moved, shifted
 from pipeline.training.signed_distance import Float, Surface
 
 OTHER = {"R": "L", "L": "R"}
@@ -59,6 +59,17 @@ def leg_of(
         bones=bones,
         landmarks=landmarks,
         borrowed={named_from(side, name): origin for name, origin in borrowed.items()},
+    )
+
+
+def shifted_leg(leg: Leg, by: Float) -> Leg:
+    """The leg in a frame whose origin lies elsewhere: all of it moved by (3,) mm."""
+    move = shifted(by)
+    return replace(
+        leg,
+        region_from_patient=move @ leg.region_from_patient,
+        bones={name: moved(bone, move) for name, bone in leg.bones.items()},
+        landmarks={name: point + by for name, point in leg.landmarks.items()},
     )
 
 

@@ -25,7 +25,13 @@ from pipeline.training.leg import Leg
 from pipeline.training.regions import REGIONS, Region, region_named
 from pipeline.training.signed_distance import Cube, signed_distance
 
-LEGS = {"hip": hip_legs, "proximal_femur": hip_legs, "knee": knee_legs}
+LEGS = {
+    "hip": hip_legs,
+    "proximal_femur": hip_legs,
+    "knee": knee_legs,
+    "distal_femur": knee_legs,
+    "proximal_tibia": knee_legs,
+}
 """How the legs of a region are found in the data folder and brought into its frame."""
 FAR_SPACING = 2.0
 """Pieces of triangles for the wide cube, whose steps are 4 mm."""

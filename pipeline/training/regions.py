@@ -34,6 +34,7 @@ class Region:
     """Edge of the wide cube that holds everything which a ray may meet, same centre."""
 
 
+_OTHER_KNEE = ("other_femur", "other_tibia", "other_patella", "other_fibula")
 REGIONS: Final = (
     # From 152 mm above the head's centre (the crest of 9 of 15 people, less by up to 13 mm in the
     # tallest) to 88 mm below it (15 to 50 mm below the lesser trochanter).
@@ -59,7 +60,7 @@ REGIONS: Final = (
         name="knee",
         cube_mm=160.0,
         targets=("femur", "tibia", "patella", "fibula"),
-        neighbours=("other_femur", "other_tibia", "other_patella", "other_fibula"),
+        neighbours=_OTHER_KNEE,
         pivot=(0.0, 0.0, 0.0),
         codes=(
             ("71341001", "Femur"),
@@ -67,6 +68,24 @@ REGIONS: Final = (
             ("64234005", "Patella"),
             ("87342007", "Fibula"),
         ),
+    ),
+    # A closer look at two bones of the knee: from 20 mm below the joint line to 100 mm above it,
+    # and from 32 mm above it to 88 mm below it.
+    Region(
+        name="distal_femur",
+        cube_mm=120.0,
+        targets=("femur",),
+        neighbours=("tibia", "patella", "fibula", *_OTHER_KNEE),
+        pivot=(0.0, 0.0, -40.0),
+        codes=(("71341001", "Femur"),),
+    ),
+    Region(
+        name="proximal_tibia",
+        cube_mm=120.0,
+        targets=("tibia",),
+        neighbours=("femur", "patella", "fibula", *_OTHER_KNEE),
+        pivot=(3.0, -1.0, 28.0),
+        codes=(("12611008", "Tibia"),),
     ),
 )
 
@@ -79,13 +98,18 @@ class Within:
     bone: str
     reach_mm: float
     """The larger region's bone is found by the mean of its voxels down to so far below its top."""
+    is_from_below: bool
+    """Or up to so far above its lowest voxel."""
     offset: Triple
     """mm, from there to the centre of the smaller cube."""
 
 
 WITHIN: Final = {
     # the mean lies (-21, 11, -27) mm from the centre of the head, by 3, 7 and 2 mm (SD)
-    "proximal_femur": Within("hip", "femur", 110.0, (1.0, 0.0, -8.6)),
+    "proximal_femur": Within("hip", "femur", 110.0, False, (1.0, 0.0, -8.6)),
+    # (-1, -1, 33) and (-3, 1, -25) mm from the middle of the joint line, by 1 mm (SD)
+    "distal_femur": Within("knee", "femur", 65.0, True, (1.1, 1.3, 7.2)),
+    "proximal_tibia": Within("knee", "tibia", 65.0, False, (0.2, -0.3, -3.3)),
 }
 """By the name of the smaller region, whose network takes a closer look."""
 

@@ -29,7 +29,7 @@ SIZE = 64
 
 
 def looks_closer(bone: str = "Femur") -> Closer:
-    return Closer("hip", bone, 200.0, OFFSET)
+    return Closer("hip", bone, 200.0, is_from_below=False, offset=OFFSET)
 
 
 def a_radiograph(name: ViewName, number: int) -> Radiograph:
@@ -123,7 +123,7 @@ def test_what_reaches_out_of_the_smaller_cube_is_joined_without_a_step(folder: P
     shipped(octahedra(large), folder)
     # the same octahedron, of which a cube of 100 mm shows the middle
     net = octahedra(large, cube_mm=CUBE_MM)
-    shipped(net, folder, region="near", closer=Closer("hip", "Femur", 200.0, (0.0, 0.0, 0.0)))
+    shipped(net, folder, region="near", closer=replace(looks_closer(), offset=(0.0, 0.0, 0.0)))
 
     bone = made().bones[0]
 
@@ -135,16 +135,22 @@ def test_what_reaches_out_of_the_smaller_cube_is_joined_without_a_step(folder: P
     assert np.abs(away[flat]).max() < 0.5
 
 
-def test_the_centre_does_not_depend_on_how_far_down_the_image_reaches() -> None:
+@pytest.mark.parametrize(
+    ("is_from_below", "ends", "height"),
+    [(False, [(-30, 50), (-60, 50)], 15.0), (True, [(-50, 30), (-50, 60)], -15.0)],
+)
+def test_the_centre_does_not_depend_on_how_far_the_image_shows_the_shaft(
+    is_from_below: bool, ends: list[tuple[int, int]], height: float
+) -> None:
     z, y, x = torch.meshgrid(*(torch.arange(64.0) * 2.5 - 78.75,) * 3, indexing="ij")
-    shafts = [
-        torch.maximum(torch.hypot(x - 10, y + 6) - 12, torch.maximum(z - 50, low - z))
-        for low in (-30.0, -60.0)
-    ]
+    for low, top in ends:
+        shaft = torch.maximum(torch.hypot(x - 10, y + 6) - 12, torch.maximum(z - top, low - z))
 
-    centres = [centre_of(shaft, 160.0, 70.0) for shaft in shafts]
+        centre = centre_of(shaft, 160.0, 70.0, is_from_below=is_from_below)
 
-    for centre in centres:
         assert centre is not None
-        assert centre.tolist() == pytest.approx([10.0, -6.0, 15.0], abs=1.5)
-    assert centre_of(torch.ones(64, 64, 64), 160.0, 70.0) is None
+        assert centre.tolist() == pytest.approx([10.0, -6.0, height], abs=1.5)
+
+
+def test_there_is_no_centre_without_a_bone() -> None:
+    assert centre_of(torch.ones(64, 64, 64), 160.0, 70.0, is_from_below=False) is None

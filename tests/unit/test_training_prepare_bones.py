@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from pipeline.training.bones import Person, parts, read_landmarks, surface, volume
-from pipeline.training.leg import leg_of, named_from, right_sided
+from pipeline.training.leg import leg_of, named_from, right_sided, shifted_leg
 
 
 def test_a_landmark_is_the_mean_over_raters_and_is_named_with_its_side(tmp_path: Path) -> None:
@@ -78,3 +78,11 @@ def test_the_left_leg_of_a_symmetric_person_is_the_right_leg() -> None:
         assert volume(leg.bones["femur"]) > 0
     assert legs[1].landmarks["Lesser Trochanter"] == pytest.approx([-60, 5, 7])
     assert "Lesser Trochanter" not in legs[0].landmarks
+
+    moved = shifted_leg(legs[1], np.array([3.0, -1.0, 28.0]))
+    for name in ("femur", "other_femur"):
+        went = moved.bones[name].vertices - legs[1].bones[name].vertices
+        assert went == pytest.approx(np.tile([3.0, -1.0, 28.0], (len(went), 1)))
+    assert moved.landmarks["Lesser Trochanter"] == pytest.approx([-57, 4, 35])
+    clicked = moved.region_from_patient @ [60.0, 5.0, 7.0, 1.0]
+    assert clicked[:3] == pytest.approx(moved.landmarks["Lesser Trochanter"])

@@ -220,7 +220,7 @@ def test_a_region_without_weights_is_told_with_those_that_there_are(
         trained_for("elbow")
 
 
-CLOSER = Closer("hip", "Femur", 110.0, (1.0, -2.0, -8.5))
+CLOSER = Closer("hip", "Femur", 110.0, True, (1.0, -2.0, -8.5))
 
 
 def test_a_network_that_looks_closer_is_no_region_but_changes_what_a_result_comes_from(
