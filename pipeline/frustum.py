@@ -1,10 +1,14 @@
 """Volumes in the frame of a detector: depth planes before a camera, and the way back to a patient.
 
 Voxel (k, i, j) of such a volume lies on the ray of pixel (i, j), in the k-th of equally spaced
-planes parallel to the detector, counted from the source: all planes have the same pixels, so that
-voxels widen with depth and the volume is a frustum. Its sum along the first axis, times the way
-from one plane to the next, is a line integral: what a network without any notion of a camera can
-answer with (`pipeline.models.tomography`).
+planes parallel to the detector: all planes have the same pixels, so that voxels widen with depth
+and the volume is a frustum. Its sum along the first axis, times the way from one plane to the next,
+is a line integral: what a network without any notion of a camera can answer with
+(`pipeline.models.tomography`).
+
+Planes are counted from the patient's front, or right, whichever way the beam runs. An AP and a PA
+radiograph look much alike: counted from the source, a network could not tell whether it is asked
+for the front or for the back first, and would answer with the mean of both.
 """
 
 from __future__ import annotations
@@ -23,7 +27,10 @@ from pipeline.projection import (
     source_to_isocentre,
     unproject,
 )
-from pipeline.types import View, Volume
+from pipeline.types import View, ViewName, Volume
+
+TOWARDS_THE_FIRST = (ViewName.PA, ViewName.RL)
+"""Views whose rays meet the last plane first: they run to the patient's front, or right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class Frustum:
     """Its pixels are the rows and columns of every plane."""
     planes: int
     depth_mm: float
-    """From the face before the first plane to that behind the last, about the isocentre."""
+    """From the outer face of the first plane to that of the last, about the isocentre."""
 
     @property
     def between(self) -> float:
@@ -42,10 +49,15 @@ class Frustum:
         return self.depth_mm / self.planes
 
     @property
+    def step(self) -> float:
+        """mm by which a plane is further from the source than the one before it."""
+        return -self.between if self.view.name in TOWARDS_THE_FIRST else self.between
+
+    @property
     def depths(self) -> Tensor:
         """(D,) float64, mm from the source to each plane, along the central axis."""
-        along = torch.arange(self.planes, dtype=torch.float64) + 0.5
-        return source_to_isocentre(self.view) - self.depth_mm / 2 + along * self.between
+        along = torch.arange(self.planes, dtype=torch.float64) - (self.planes - 1) / 2
+        return source_to_isocentre(self.view) + along * self.step
 
 
 def path(frustum: Frustum) -> Tensor:
@@ -83,7 +95,7 @@ def in_frustum(values: Tensor, frustum: Frustum, points: Tensor) -> Tensor:
     depth = seen[..., 2]
     is_before = depth > 0
     pixel = seen[..., :2] / torch.where(is_before, depth, 1.0)[..., None]
-    plane = (depth - frustum.depths[0]) / frustum.between
+    plane = (depth - frustum.depths[0]) / frustum.step
     index = torch.stack([pixel[..., 1], pixel[..., 0], plane], dim=-1)
     size = torch.tensor([view.columns, view.rows, frustum.planes])
     # the outer faces of the voxels at -1 and 1

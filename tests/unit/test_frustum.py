@@ -37,8 +37,28 @@ def test_a_voxel_lies_on_the_ray_of_its_pixel_at_the_depth_of_its_plane() -> Non
     assert np.allclose(pixels, np.stack([rows, columns], axis=-1), atol=1e-3)
     ray = frustum.view.patient_from_detector[:3, 2]
     depths = (at - frustum.view.source) @ ray
-    # 100 mm about SOD 800, five planes of 20 mm, the first nearest to the source
+    # 100 mm about SOD 800, five planes of 20 mm, the first nearest to the patient's front
     assert np.allclose(depths[:, 7, 9], [760.0, 780.0, 800.0, 820.0, 840.0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "axis"), [(ViewName.AP, 1), (ViewName.PA, 1), (ViewName.LL, 0), (ViewName.RL, 0)]
+)
+def test_planes_run_from_front_to_back_and_from_right_to_left(name: ViewName, axis: int) -> None:
+    """In LPS the left and the back are positive, wherever the tube stood."""
+    view = camera(
+        name,
+        source_to_detector=1000.0,
+        source_to_patient=800.0,
+        row_spacing=5.0,
+        column_spacing=5.0,
+        rows=8,
+        columns=8,
+    )
+
+    at = places(Frustum(view, planes=5, depth_mm=100.0))
+
+    assert torch.allclose(at[:, 4, 4, axis], torch.tensor([-40.0, -20.0, 0.0, 20.0, 40.0]))
 
 
 def test_the_way_between_planes_is_that_between_their_voxels() -> None:
