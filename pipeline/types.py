@@ -149,6 +149,8 @@ class Bone:
     """Occupancy, 0 to 1; the surface is at 0.5."""
     mesh: Mesh
     rgb: tuple[int, int, int] = (233, 217, 186)
+    is_predicted: bool = False
+    """No radiograph shows it: a completion added it, and everything that names it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class Reconstruction:
     algorithm: Algorithm
     assumptions: tuple[Assumption, ...] = ()
     figures: tuple[Figure, ...] = ()
+    completed_by: Algorithm | None = None
+    """What looked for bones that no radiograph shows; None where nothing did."""
 
 
 class ObjectKind(StrEnum):
@@ -266,6 +270,8 @@ class Request:
     """Of a request for a notice (`model` is "notice"): why there is no reconstruction."""
     notice_of: NoticeOf = NoticeOf.DECLINED
     """Of a request for a notice: what it tells of."""
+    complete: bool = False
+    """Whether bones that no radiograph shows are added, as predicted and not imaged."""
 
 
 @dataclass(frozen=True, slots=True)
