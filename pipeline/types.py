@@ -191,6 +191,11 @@ class Reconstruction:
     completed_by: Algorithm | None = None
     """What looked for bones that no radiograph shows; None where nothing did."""
 
+    @property
+    def bones_seen(self) -> tuple[Bone, ...]:
+        """Those that the radiographs show."""
+        return tuple(bone for bone in self.bones if not bone.is_predicted)
+
 
 class ObjectKind(StrEnum):
     """The kinds of result object that can be written."""
