@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,13 @@ def toy_archive(path: Path, people: int = 3) -> Archive:
         )
     archive.write(path, REGION, (), tuple(cases), entries)
     return archive.load(path)
+
+
+def radii(near: Tensor) -> list[float]:
+    """Of balls whose volumes are those of the targets in (T + 1, N, N, N) over the cube, mm."""
+    voxel = REGION.cube_mm / near.shape[-1]
+    inside = (0.5 - near[:-1] / voxel).clamp(0, 1).sum(dim=(1, 2, 3))
+    return [float((3 * n * voxel**3 / (4 * math.pi)) ** (1 / 3)) for n in inside.tolist()]
 
 
 def run_file(folder: Path, text: str) -> Path:

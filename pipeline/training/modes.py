@@ -7,8 +7,8 @@ displacements takes one person to the other; a share of it gives a shape between
 beyond. A map that folds nowhere keeps bones closed and in one piece, so every drawn map is halved
 until it does. Only the cases that are handed over take part: of a fold, those that are trained on.
 
-`shapes` registers people more finely, once, for a model that is shipped; every process that
-simulates does it here anew, within seconds.
+Every process that simulates registers its people anew, within seconds; `shapes` makes a model of
+the same displacements that is shipped.
 """
 
 from __future__ import annotations
@@ -47,12 +47,11 @@ def registered(archive: Archive, cases: Sequence[Case]) -> dict[str, Tensor]:
     bone is known, or else the first.
     """
     edge = archive.region.cube_mm
-    template = next((case for case in cases if all(_known(case))), cases[0])
+    template = next((case for case in cases if all(known(case))), cases[0])
     fixed = archive.near(template)[:-1]
-    both = torch.tensor(_known(template))
     return {
-        case.name: _over_far_cube(
-            displacement(fixed, archive.near(case)[:-1], both & torch.tensor(_known(case)), edge),
+        case.name: over_far_cube(
+            displacement(fixed, archive.near(case)[:-1], torch.tensor(known(case, template)), edge),
             edge,
             archive.region.far_mm,
         )
@@ -130,11 +129,20 @@ def least_volume(shape: Tensor, far_mm: float) -> float:
     return float(torch.linalg.det(jacobian + torch.eye(3)).min())
 
 
-def _known(case: Case) -> tuple[bool, ...]:
-    return tuple(own or lent for own, lent in zip(case.has, case.borrowed, strict=True))
+def known(*cases: Case) -> tuple[bool, ...]:
+    """Which target bones all of these cases have, be they borrowed."""
+    each = (zip(case.has, case.borrowed, strict=True) for case in cases)
+    return tuple(all(own or lent for own, lent in bone) for bone in zip(*each, strict=True))
 
 
-def _over_far_cube(moved: Tensor, cube_mm: float, far_mm: float) -> Tensor:
+def over_far_cube(moved: Tensor, cube_mm: float, far_mm: float) -> Tensor:
+    """A displacement over the cube as one over the far cube, beyond the cube as at its border.
+
+    Args:
+        moved: (3, `GRID`, `GRID`, `GRID`) mm.
+        cube_mm: Edge of the cube.
+        far_mm: Edge of the far cube; (3, `LATTICE`, `LATTICE`, `LATTICE`) points, its faces too.
+    """
     along = torch.linspace(-far_mm / 2, far_mm / 2, LATTICE)
     z, y, x = torch.meshgrid(along, along, along, indexing="ij")
     return looked_up(moved, torch.stack([x, y, z], dim=-1), cube_mm)

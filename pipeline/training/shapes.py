@@ -1,8 +1,8 @@
 """A shape model of a region: one anatomy, and the ways in which people differ from it.
 
-Every case is registered to a template by a smooth displacement of space, so that one displacement
-moves all bones of a person, joints and neighbours included; the principal components of these
-displacements are the modes. Anatomies drawn from it are nobody's, and can be shipped.
+Every case is registered to a template by a smooth displacement of space (`modes`), so that one
+displacement moves all bones of a person, joints and neighbours included; the principal components
+of these displacements are the modes. Anatomies drawn from it are nobody's, and can be shipped.
 
     python -m pipeline.training.shapes --archive hip.npz --fold 0 \\
         --out pipeline/weights/shapes/hip.safetensors
@@ -21,18 +21,11 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool3d, grid_sample
+from torch.nn.functional import adaptive_avg_pool3d
 
 from pipeline.training.archive import Archive, Case, load
-from pipeline.training.posing import centres, looked_up
+from pipeline.training.modes import LATTICE, displacement, known, over_far_cube
 
-KNOTS = 14
-"""Of a displacement along each edge of the wide cube: 37 mm apart in 512."""
-ROUNDS = 120
-POINTS = 48
-"""Along each edge, where two people are compared."""
-REACH_MM = 12.0
-STIFFNESS = 0.02
 MODES = 6
 FAR_STORED = 96
 """Voxels along each edge of the wide cube as it is shipped; thin bones of the near one need all."""
@@ -60,40 +53,16 @@ class Model(NamedTuple):
 
 def learned(archive: Archive, cases: Sequence[Case]) -> Model:
     """The shape model of these cases; the first is the template."""
-    region = archive.region
-    people = [_bones(archive, case) for case in cases]
-    found = [torch.zeros(3, KNOTS, KNOTS, KNOTS)]
-    for person in people[1:]:
-        found.append(registered(people[0], person, region.cube_mm, region.far_mm))
+    region, template = archive.region, cases[0]
+    bones = Bones(archive.near(template), archive.far(template)[None])
+    found = [torch.zeros((3,) + (LATTICE,) * 3)]
+    for case in cases[1:]:
+        # neighbours count here: those of an anatomy that is drawn are to be plausible too
+        both = torch.tensor([*known(case, template), True])
+        moved = displacement(archive.near(case), bones.near, both, region.cube_mm)
+        found.append(over_far_cube(moved, region.cube_mm, region.far_mm))
     mean, modes = components(torch.stack(found), MODES)
-    return Model(people[0], mean, modes)
-
-
-def registered(template: Bones, person: Bones, cube_mm: float, far_mm: float) -> Tensor:
-    """(3, G, G, G) mm: the displacement u with template(p + u(p)) like the person at p."""
-    moved = torch.zeros(3, KNOTS, KNOTS, KNOTS, requires_grad=True)
-    optimiser = torch.optim.Adam([moved], lr=0.8)
-    device = template.near.device
-    places = [(centres(POINTS, edge, device), edge) for edge in (cube_mm, far_mm)]
-    wanted = [adaptive_avg_pool3d(field, POINTS).clamp(-REACH_MM, REACH_MM) for field in person]
-    for _ in range(ROUNDS):
-        loss = STIFFNESS * _bending(moved)
-        for field, aim, (points, edge) in zip(template, wanted, places, strict=True):
-            found = looked_up(field, points + displaced(moved, points, far_mm), edge)
-            found = found.clamp(-REACH_MM, REACH_MM)
-            weight = 0.05 + torch.exp(-aim.abs() / 4.0)
-            loss = loss + ((found - aim).abs() * weight).sum() / weight.sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return moved.detach()
-
-
-def displaced(knots: Tensor, points: Tensor, far_mm: float) -> Tensor:
-    """(Z, Y, X, 3) mm: the displacement at points (Z, Y, X, 3), linear between its knots."""
-    at = points / (far_mm / 2)
-    found: Tensor = grid_sample(knots[None], at[None], padding_mode="border", align_corners=True)[0]
-    return found.permute(1, 2, 3, 0)
+    return Model(bones, mean, modes)
 
 
 def components(found: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -125,24 +94,6 @@ def write(model: Model, archive: Archive, path: Path) -> None:
         "step_mm": f"{STEP_MM}",
     }
     save_file({name: part.contiguous() for name, part in stored.items()}, path, told)
-
-
-def _bones(archive: Archive, case: Case) -> Bones:
-    return Bones(archive.near(case), archive.far(case)[None])
-
-
-def _bending(knots: Tensor) -> Tensor:
-    """Mean square of the second differences, mm2: what is straight costs nothing."""
-    return sum(
-        (
-            knots.narrow(d, 2, KNOTS - 2)
-            - 2 * knots.narrow(d, 1, KNOTS - 2)
-            + knots.narrow(d, 0, KNOTS - 2)
-        )
-        .square()
-        .mean()
-        for d in (1, 2, 3)
-    )  # type: ignore[return-value]  # a sum of tensors is one
 
 
 def main() -> None:

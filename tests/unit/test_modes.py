@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.training.archive import Archive
 from pipeline.training.modes import displacement, drawn, least_volume, registered
 from pipeline.training.pool import fill
 from pipeline.training.posing import STILL, centres, draw, looked_up, posed, reshaped
-from tests.toy_region import CENTRES, radius, toy_archive
+from tests.toy_region import CENTRES, radii, radius, toy_archive
 
 EDGE, SIZE = 120.0, 48
 
@@ -40,13 +39,6 @@ def _balls(*balls: tuple[float, float, float, float]) -> Tensor:
     points = centres(SIZE, EDGE, torch.device("cpu"))
     away = [(points - torch.tensor(ball[:3])).norm(dim=-1) - ball[3] for ball in balls]
     return torch.stack(away).clamp(-15.875, 15.875)
-
-
-def _radii(near: Tensor) -> list[float]:
-    """Of the balls that have these volumes, mm."""
-    inside = (0.5 - near[:-1] / (EDGE / SIZE)).clamp(0, 1).sum(dim=(1, 2, 3))
-    volumes = (inside * (EDGE / SIZE) ** 3).tolist()
-    return [float((3 * volume / (4 * math.pi)) ** (1 / 3)) for volume in volumes]
 
 
 def _between(toy: Archive, people: dict[str, Tensor], seed: int) -> Tensor:
@@ -107,7 +99,7 @@ def test_a_drawn_shape_lies_between_people_or_a_third_beyond(
 ) -> None:
     near = _between(toy, people, seed)
 
-    for found, bone in zip(_radii(near), CENTRES, strict=True):
+    for found, bone in zip(radii(near), CENTRES, strict=True):
         least, most = radius(0, bone), radius(2, bone)
         assert least - 0.3 * (most - least) - 0.4 < found < most + 0.4
 
@@ -116,7 +108,7 @@ def test_drawn_shapes_differ_and_each_comes_again(toy: Archive, people: dict[str
     one, again, other = (_between(toy, people, seed) for seed in (1, 1, 2))
 
     assert torch.equal(one, again)
-    assert _radii(one) != pytest.approx(_radii(other), abs=0.05)
+    assert radii(one) != pytest.approx(radii(other), abs=0.05)
 
 
 @pytest.mark.parametrize("seed", range(2))

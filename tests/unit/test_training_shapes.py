@@ -1,33 +1,35 @@
-"""Registration and modes, on balls and on lines whose components are known."""
+"""Shape models, on balls and on lines whose mean and components are known."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
-from torch import Tensor
 
-from pipeline.training.shapes import Bones, components, displaced, registered
-
-CUBE, WIDE = 120.0, 240.0
-
-
-def _ball(edge: float, x: float, radius: float) -> Tensor:
-    along = ((torch.arange(32) + 0.5) / 32 - 0.5) * edge
-    z, y, xs = torch.meshgrid(along, along, along, indexing="ij")
-    return ((xs - x).square() + y.square() + z.square()).sqrt() - radius
+from pipeline.training.posing import STILL, draw, posed, reshaped
+from pipeline.training.shapes import components, learned
+from tests.toy_region import CENTRES, REGION, radii, radius, toy_archive
 
 
-def _person(x: float, radius: float) -> Bones:
-    near = torch.stack([_ball(CUBE, x, radius), torch.full((32, 32, 32), 40.0)])
-    return Bones(near, _ball(WIDE, x, radius)[None])
+def test_a_model_of_three_has_the_mean_of_their_sizes_and_their_deviation(tmp_path: Path) -> None:
+    archive = toy_archive(tmp_path / "toy.npz")
+    template = archive.cases[0]
+    # three people of neighbouring whole numbers differ by a deviation of one
+    middle = [float(radius(1, bone)) for bone in CENTRES]
 
+    model = learned(archive, archive.cases)
 
-def test_a_ball_that_lies_elsewhere_and_is_larger_is_reached() -> None:
-    found = registered(_person(0.0, 30.0), _person(6.0, 33.0), CUBE, WIDE)
-    right, left = torch.tensor([[[[39.0, 0, 0]]]]), torch.tensor([[[[-27.0, 0, 0]]]])
-    # what lies on the surface of the person is looked up on the surface of the template
-    for point, on_template in ((right, 30.0), (left, -30.0)):
-        moved = (point + displaced(found, point, WIDE)).flatten()
-        assert abs(float(moved[0]) - on_template) < 1.0
+    def drawn(weight: float) -> list[float]:
+        pose = draw(STILL, REGION.far_mm, torch.Generator())
+        shape = reshaped(pose, model.mean + weight * model.modes[0])
+        near = posed(model.template.near, REGION.cube_mm, archive.far(template), shape).near
+        return radii(near)
+
+    assert drawn(0.0) == pytest.approx(middle, abs=0.35)
+    for narrow, mean, wide in zip(*sorted([drawn(-1.0), middle, drawn(1.0)]), strict=True):
+        assert mean - 1.4 < narrow < mean - 0.6
+        assert mean + 0.6 < wide < mean + 1.4
 
 
 def test_components_of_a_line_are_the_line() -> None:
