@@ -39,6 +39,55 @@ def header_of(path: Path) -> tuple[dict[str, Any], int, int]:
     return header, start, size - start
 
 
+def format_of(path: Path) -> str:
+    """What the file calls its format; empty where it says nothing.
+
+    Raises:
+        BrokenWeights: as `header_of`.
+    """
+    metadata = header_of(path)[0].get("__metadata__")
+    return str(metadata.get("format", "")) if isinstance(metadata, dict) else ""
+
+
+def metadata_of(path: Path, file_format: str) -> Mapping[str, str]:
+    """What a file of this format says of itself; its tensors are all there.
+
+    Raises:
+        BrokenWeights: it is cut off, or of another format.
+    """
+    header, _, size = header_of(path)
+    said = format_of(path)
+    if said != file_format:
+        raise BrokenWeights(f"{path.name} is of the format {said or None!r}, not {file_format!r}")
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    if not ends or max(ends) != size:
+        announced = max(ends, default=0)
+        raise BrokenWeights(f"{path.name} has {size} bytes of tensors, not {announced}: cut off")
+    metadata: Mapping[str, str] = header["__metadata__"]
+    return metadata
+
+
+def tensors_of(path: Path, digest: str) -> dict[str, Tensor]:
+    """The tensors of a file in float32, by name; they are those of the digest, and finite.
+
+    Raises:
+        BrokenWeights: they are not.
+    """
+    from safetensors.torch import load  # noqa: PLC0415 - a header is read without torch
+
+    content = path.read_bytes()
+    header, start = parsed(content, path.name)
+    if digest_of(header, content[start:]) != digest:
+        raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
+    try:
+        tensors = {name: tensor.float() for name, tensor in load(content).items()}
+    except Exception as fault:
+        raise BrokenWeights(f"{path.name} holds no tensors: {fault}") from fault
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise BrokenWeights(f"{path.name} has weights that are no finite numbers")
+    return tensors
+
+
 def parsed(content: bytes, name: str = "the file") -> tuple[dict[str, Any], int]:
     """The JSON header at the beginning of `content`, and where the tensors start.
 
