@@ -190,6 +190,8 @@ class Reconstruction:
     figures: tuple[Figure, ...] = ()
     completed_by: Algorithm | None = None
     """What looked for bones that no radiograph shows; None where nothing did."""
+    density: Volume | None = None
+    """Share of cortical bone, 0 to 1, on the grid of the bones, of an engine that estimates it."""
 
     @property
     def bones_seen(self) -> tuple[Bone, ...]:
