@@ -31,6 +31,7 @@ PIECES = "pieces"
 OUTLINE = "outline on an edge of the view"
 OWN_ERROR = "expected error of"
 UNSEEN = "surface outside every image,"
+DENSITY = "agreement of the density with the view"
 
 LEAST_AGREEMENT = 0.80
 LEAST_EXTENT = 0.90
@@ -66,6 +67,8 @@ _REASONS = {
     " side and in one pose, and that views, angles and distances are right",
     OWN_ERROR: "The network does not trust its {detail}: it expects to be {value:.1f} mm wrong, at"
     " most {high:.1f} may be. Check that the images show this part of the body",
+    DENSITY: "The density does not explain the view {detail}: they agree to {value:.2f}, {low:.2f}"
+    " are needed. Check that the image shows this part of the body, in this view",
     UNSEEN: "{value:.0%} of the {detail} lie outside every image, at most {high:.0%} may. Take"
     " views with a larger field, or check where the beam was centred",
 }

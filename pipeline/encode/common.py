@@ -96,6 +96,8 @@ class Result:
             "frame_number": request.frame_number,
             "kinds": sorted(request.kinds),
         }
+        if by := self.reconstruction.completed_by:
+            made_of["completed_by"] = [by.name, by.version, by.weights_digest]
         return derived_uid(json.dumps(made_of, sort_keys=True), name, str(index))
 
     @property
@@ -169,7 +171,9 @@ def series_description(result: Result, kind: ObjectKind) -> str:
     A viewer's list shows a dozen letters: what tells the series apart stands first.
     """
     side = "" if result.request.side is Side.UNPAIRED else f" {result.request.side}"
-    return printable(f"{SERIES_NAME[kind]}, {result.request.region}{side}: {WARNING}", 64)
+    is_density = kind is ObjectKind.MODEL_VOLUME and result.reconstruction.density is not None
+    name = "Density" if is_density else SERIES_NAME[kind]
+    return printable(f"{name}, {result.request.region}{side}: {WARNING}", 64)
 
 
 def provenance(result: Result, limit: int) -> str:

@@ -99,6 +99,19 @@ def common_grid(bones: tuple[Bone, ...]) -> Grid:
     return grids[0]
 
 
+def require_on(grid: Grid, density: Volume) -> None:
+    """Nothing, if a density lies on the grid of the bones.
+
+    Raises:
+        PipelineError: it does not, or holds what is no number.
+    """
+    same = np.allclose(density.patient_from_index, grid.patient_from_index, atol=1e-6, rtol=0)
+    if density.array.shape != grid.shape or not same:
+        raise PipelineError("The density lies on another grid than the bones")
+    if not np.isfinite(density.array).all():
+        raise PipelineError("The density holds values that are no numbers")
+
+
 def _grid(bone: Bone) -> Grid:
     array, affine = bone.probability.array, np.asarray(bone.probability.patient_from_index)
     if array.ndim != 3 or 0 in array.shape or max(array.shape) > 0xFFFF:

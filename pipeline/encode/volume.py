@@ -4,6 +4,10 @@ It is not a CT, and says so in its description, its comments and on every slice.
 is 1000 times the probability that the voxel is bone, 0 to 1000; the burnt-in words have the
 value 1500, which no probability has, so that a reader can tell them from bone.
 
+An engine that estimates a density has it shown here instead: 1000 times the share of cortical bone,
+relative, and no Hounsfield units. It is a series of the same kind, because a viewer lays the bones
+over one series, and because the probability would be the same picture without its inside.
+
 Why the CT class: viewers overlay a segmentation only on a series with a frame of reference, and
 of the classes that have one this is the one that every viewer opens.
 """
@@ -11,6 +15,7 @@ of the classes that have one this is the one that every viewer opens.
 from __future__ import annotations
 
 from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +38,39 @@ from pipeline.encode.lettering import burnt_in
 from pipeline.types import ObjectKind, Side
 
 CERTAIN = 1000
-"""The stored value of probability 1."""
+"""The stored value of probability 1, and of cortical bone."""
 LETTERING = 1500
-WINDOW = 3 * CERTAIN
-"""From no bone, black, to what no voxel has, white."""
 BITS_STORED = 12
+
+
+class _Shown(NamedTuple):
+    """What the stored values are."""
+
+    explanation: str
+    words: str
+    window: int
+    """The stored value that is shown white; black is 0."""
+
+
+PROBABILITY = _Shown(
+    "PROBABILITY OF BONE",
+    f"Stored value = {CERTAIN} x probability of bone",
+    # certain bone is dark grey: a colour that a viewer lays half transparent over it stays strong
+    3 * CERTAIN,
+)
+DENSITY = _Shown(
+    "RELATIVE DENSITY, NOT HOUNSFIELD UNITS",
+    "For research use. Relative density, not Hounsfield units: stored value ="
+    f" {CERTAIN} x estimated share of cortical bone",
+    CERTAIN,
+)
 
 
 def stored_values(result: Result, grid: Grid) -> NDArray[np.uint16]:
     """(Z, Y, X) stored values of the slices, burnt-in words included."""
-    probability = any_bone(result.reconstruction.bones)
-    values = np.rint(probability * CERTAIN).astype("<u2")
+    made = result.reconstruction
+    shown = any_bone(made.bones_seen) if made.density is None else made.density.array.clip(0, 1)
+    values = np.rint(shown * CERTAIN).astype("<u2")
     values[:, burnt_in(grid.shape[1], grid.shape[2])] = LETTERING
     return values
 
@@ -109,19 +136,17 @@ def _put_image_pixel(ds: Dataset, grid: Grid) -> None:
     ds.RescaleIntercept = 0
     ds.RescaleSlope = 1
     ds.RescaleType = "US"
-    # certain bone is dark grey: a colour that a viewer lays half transparent over it stays strong
-    ds.WindowCenter, ds.WindowWidth = WINDOW // 2, WINDOW
-    ds.WindowCenterWidthExplanation = "PROBABILITY OF BONE"
 
 
 def _put_meaning(ds: Dataset, result: Result) -> None:
     """Source: PS3.3 C.7.6.1, C.8.2.1, C.12.4."""
     request = result.request
     ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    shown = PROBABILITY if result.reconstruction.density is None else DENSITY
+    ds.WindowCenter, ds.WindowWidth = shown.window // 2, shown.window
+    ds.WindowCenterWidthExplanation = shown.explanation
     ds.ImageComments = printable(
-        f"{provenance(result, 1024)} Stored value = {CERTAIN} x probability of bone; "
-        f"{LETTERING} = burnt-in words.",
-        10240,
+        f"{provenance(result, 1024)} {shown.words}; {LETTERING} = burnt-in words.", 10240
     )
     ds.DerivationDescription = provenance(result, 1024)
     ds.SourceImageSequence = source_images(result)

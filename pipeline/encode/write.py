@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmwrite
 
 from pipeline.encode.capture import key_image_object, turntable_object
 from pipeline.encode.common import Result, processing_equipment
-from pipeline.encode.grid import common_grid, standing
+from pipeline.encode.grid import common_grid, require_on, standing
 from pipeline.encode.report import report
 from pipeline.encode.segmentation import TYPES, segmentation
 from pipeline.encode.sources import read_heading
@@ -51,8 +51,9 @@ def write(
         if radiograph.sop_instance_uid not in sources:
             raise PipelineError(f"{radiograph.sop_instance_uid} is not a source of the request")
     heading = read_heading(request.sources)
-    devices = (*heading.equipment, processing_equipment(reconstruction.algorithm))
-    heading = replace(heading, equipment=devices)
+    by = (reconstruction.algorithm, reconstruction.completed_by)
+    devices = tuple(processing_equipment(one) for one in by if one)
+    heading = replace(heading, equipment=(*heading.equipment, *devices))
     result = Result(reconstruction, radiographs, request, heading)
     return written(_objects(result), request.folder)
 
@@ -84,7 +85,9 @@ def _on_the_grid(result: Result) -> list[tuple[ObjectKind, Dataset]]:
     kinds = result.request.kinds
     if not {ObjectKind.MODEL_VOLUME, *TYPES} & set(kinds):
         return []
-    common_grid(result.reconstruction.bones)
+    given = common_grid(result.reconstruction.bones)
+    if (density := result.reconstruction.density) is not None:
+        require_on(given, density)
     result = _standing(result)
     grid = common_grid(result.reconstruction.bones)
     volume = slices(result, grid)
@@ -100,7 +103,8 @@ def _standing(result: Result) -> Result:
     """The result on a grid that runs as viewers expect it."""
     made = result.reconstruction
     bones = tuple(replace(bone, probability=standing(bone.probability)) for bone in made.bones)
-    return replace(result, reconstruction=replace(made, bones=bones))
+    density = None if made.density is None else standing(made.density)
+    return replace(result, reconstruction=replace(made, bones=bones, density=density))
 
 
 def written(made: list[tuple[ObjectKind, Dataset]], folder: Path) -> tuple[ResultObject, ...]:
