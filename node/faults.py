@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,6 +14,8 @@ from node.errors import Fault
 
 Loc = tuple[str | int, ...]
 
+RENAMED: Final = {"model": "engine"}
+"""Keys of earlier settings, and what they are called now."""
 _HEADER = re.compile(r"^\s*(\[\[|\[)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"^\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"))*)\s*=")
 
@@ -98,6 +100,8 @@ def _within(steps: tuple[str, ...], counts: Mapping[Loc, int]) -> Loc:
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> str:
+    if RENAMED.get(key) in known:
+        return f"unknown key; it is called {RENAMED[key]} now"
     close = get_close_matches(key, known, n=1, cutoff=0.6)
     if close:
         return f"unknown key; did you mean {close[0]}?"

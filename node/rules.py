@@ -24,8 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from node.models import AUTO, FRONTAL, LATERAL, usable
+from node.models import AUTO, usable
 from node.patterns import compiled, is_found
+from pipeline.familiar import FRONTAL, LATERAL
 from pipeline.types import DEFAULT_KINDS, Assume, ObjectKind, Side, ViewName
 
 Item = TypeVar("Item")
@@ -225,12 +226,13 @@ class Rule(Table):
     views: Annotated[
         tuple[ExpectedView, ...], Field(min_length=1, max_length=6), AfterValidator(unique)
     ] = Field(description="The views that must be present: AP, PA, LL, RL, frontal, lateral.")
-    model: str = Field(
+    engine: str = Field(
         AUTO,
         validate_default=True,
         description=(
-            "The engine. auto: lifting, the trained network, where the region has one, else "
-            "visual-hull, which needs a frontal and a lateral view; every result says which."
+            "The engine, one of `osteon models`. auto: lifting, the trained network, where the "
+            "region has one, else visual-hull, which needs a frontal and a lateral view; every "
+            "result says which."
         ),
     )
     priority: Priority = Field(
@@ -274,11 +276,11 @@ class Rule(Table):
                 raise ValueError(f"'{wide}' stands for all of {', '.join(sorted(narrow - {wide}))}")
         return views
 
-    @field_validator("model")
+    @field_validator("engine")
     @classmethod
-    def _model_can_use_the_views(cls, model: str, info: ValidationInfo) -> str:
+    def _engine_can_use_the_views(cls, engine: str, info: ValidationInfo) -> str:
         region = str(info.data.get("region", ""))
-        return usable(model, region, set(info.data.get("views", ("frontal", "lateral"))))
+        return usable(engine, region, info.data.get("views", ("frontal", "lateral")))
 
     @field_validator("kinds")
     @classmethod

@@ -16,7 +16,7 @@ from node.routing import Case
 from node.rules import Rule
 from node.settings import Settings, digest
 from node.sides import NAMED
-from pipeline.reconstruct import algorithm
+from pipeline.registry import algorithm
 from pipeline.types import (
     Algorithm,
     Assume,
@@ -88,7 +88,7 @@ class Folders:
 def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Settings) -> NewJob:
     """The row that a routed case becomes."""
     rule = case.rule
-    made_by = algorithm(rule.model, rule.region)
+    made_by = algorithm(rule.engine, rule.region)
     order = Order(
         views=rule.views,
         view_of={chosen.image.sop_instance_uid: chosen.view for chosen in case.chosen},
@@ -105,7 +105,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         rule=rule.name,
         region=rule.region,
         side=case.side,
-        model=rule.model,
+        model=rule.engine,
         model_version=made_by.version,
         weights_digest=made_by.weights_digest,
         input_digest=input_digest(case, rule),

@@ -30,8 +30,8 @@ from pipeline.geometry import shifted, source_to_isocentre
 from pipeline.pixels import read_dataset_of
 from pipeline.quality import judge
 from pipeline.radiograph import exposure, read_all
-from pipeline.reconstruct import default_model
 from pipeline.reconstruct import reconstruct as reconstruct_with
+from pipeline.registry import default_engine
 from pipeline.types import (
     Algorithm,
     Assume,
@@ -84,7 +84,8 @@ def reconstruct(
         cameras: One for each image; for arrays always, for files in place of what they say.
         region: As "hip" or "knee"; `pipeline.weights.regions` lists those with a network.
         side: Of the body; by default what the files say.
-        model: "lifting" or "visual-hull"; by default the network where the region has one.
+        model: The engine, one of `pipeline.registry.offers`, as "lifting" or "pix2vox++/F"; by
+            default lifting where the region has a network, else "visual-hull".
         assume: What may be assumed of files that lack it; by default nothing.
         centre: (3,) mm, about which the bones are looked for: the middle of the joint. By default
             where the central rays meet, which for files is the origin.
@@ -113,7 +114,7 @@ def reconstruct(
     views = [one.view for one in read]
     middle = meeting_point(views) if centre is None else np.asarray(centre, np.float64)
     about = [replace(one, view=_moved(one.view, -middle)) for one in read]
-    name = model or default_model(region)
+    name = model or default_engine(region)
     made = reconstruct_with(about, region=region, side=of, model=name)
     bones = tuple(_bone_moved(bone, middle) for bone in made.bones)
     reasons = judge(made.figures)

@@ -18,13 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
-from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, write
+from pipeline.safetensors_header import BrokenWeights, format_of, metadata_of, tensors_of, write
+from pipeline.stated import UNSTATED, Stated, from_metadata, to_metadata
 from pipeline.types import Code
 
 if TYPE_CHECKING:
     from pipeline.models.lifting import Lifting
 
-FORMAT: Final = "osteon-lifting-1"
+FAMILY: Final = "osteon-lifting-"
+FORMAT: Final = f"{FAMILY}1"
+OURS: Final = "osteon-"
+"""Files of other kinds of network lie beside those of this one, and begin their format so."""
 SUFFIX: Final = ".safetensors"
 FOLDER: Final = Path(__file__).with_name("weights")
 """The weights that are shipped; beside each file lies its model card."""
@@ -96,6 +100,7 @@ class Trained:
     path: Path
     closer: Closer | None = None
     """Of a network that is asked after that of another region, never by a rule."""
+    stated: Stated = UNSTATED
 
 
 def regions(folder: Path | None = None) -> dict[str, Trained]:
@@ -149,15 +154,7 @@ def read_header(path: Path) -> Trained:
     Raises:
         BrokenWeights: it is cut off, is of another version, or contradicts itself.
     """
-    header, _, size = header_of(path)
-    metadata = header.get("__metadata__")
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-        said = metadata.get("format") if isinstance(metadata, dict) else None
-        raise BrokenWeights(f"{path.name} is of the format {said!r}, not {FORMAT!r}")
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if not ends or max(ends) != size:
-        announced = max(ends, default=0)
-        raise BrokenWeights(f"{path.name} has {size} bytes of tensors, not {announced}: cut off")
+    metadata = metadata_of(path, FORMAT)
     try:
         return _trained(metadata, path)
     except (KeyError, TypeError, ValueError) as fault:
@@ -170,26 +167,18 @@ def load(path: Path) -> Lifting:
     Raises:
         BrokenWeights: as `read_header`, or the tensors are damaged, not finite, or do not fit.
     """
-    from safetensors.torch import load as tensors_of  # noqa: PLC0415 - the node reads only headers
-
-    from pipeline.models.lifting import Lifting, Shape  # noqa: PLC0415 - the same
+    from pipeline.models.lifting import Lifting, Shape  # noqa: PLC0415 - the node reads headers
 
     trained = read_header(path)
-    content = path.read_bytes()
-    header, start, _ = header_of(path)
-    if digest_of(header, content[start:]) != trained.digest:
-        raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
+    tensors = tensors_of(path, trained.digest)
     fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in trained.shape.items()
     }
     try:
         net = Lifting(Shape(**fields))
-        tensors = {name: tensor.float() for name, tensor in tensors_of(content).items()}
         net.load_state_dict(tensors)
     except Exception as fault:
         raise BrokenWeights(f"{path.name} does not fit its network: {fault}") from fault
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise BrokenWeights(f"{path.name} has weights that are no finite numbers")
     return net.eval().requires_grad_(requires_grad=False)
 
 
@@ -217,6 +206,7 @@ def export(net: Lifting, path: Path, described: Trained) -> Trained:
         "shape": json.dumps(asdict(net.shape)),
         "limits": json.dumps(asdict(described.limits)),
         "trained": described.trained,
+        **to_metadata(described.stated),
     }
     if described.closer:
         metadata["closer"] = json.dumps(asdict(described.closer))
@@ -230,9 +220,10 @@ def described(
     limits: Limits,
     trained: str,
     closer: Closer | None = None,
+    stated: Stated = UNSTATED,
 ) -> Trained:
     """What `export` is told of a network; digest and path are those of the file, later."""
-    return Trained(region, bones, {}, limits, trained, "", Path(), closer)
+    return Trained(region, bones, {}, limits, trained, "", Path(), closer, stated)
 
 
 def relimited(path: Path, limits: Limits, bones: tuple[TrainedBone, ...] | None = None) -> Trained:
@@ -244,6 +235,9 @@ def relimited(path: Path, limits: Limits, bones: tuple[TrainedBone, ...] | None 
 def _all(folder: Path | None) -> dict[str, Trained]:
     found: dict[str, Trained] = {}
     for path in sorted((folder or FOLDER).glob(f"*{SUFFIX}")):
+        said = format_of(path)
+        if said.startswith(OURS) and not said.startswith(FAMILY):
+            continue
         one = read_header(path)
         if one.region in found:
             raise BrokenWeights(f"{path.name} is a second file for the region {one.region}")
@@ -260,7 +254,7 @@ def _trained(metadata: Mapping[str, str], path: Path) -> Trained:
     limits = Limits(**json.loads(metadata["limits"]))
     if len(bones) != len(shape["bones"]):
         raise ValueError("bones: another number than the network gives")
-    closer = _closer(json.loads(metadata["closer"])) if "closer" in metadata else None
+    closer = closer_from(json.loads(metadata["closer"])) if "closer" in metadata else None
     numbers = [*asdict(limits).values(), *(bone.error_factor for bone in bones)]
     if closer:
         numbers += [closer.reach_mm, *closer.offset]
@@ -277,10 +271,17 @@ def _trained(metadata: Mapping[str, str], path: Path) -> Trained:
         digest=metadata["sha256"],
         path=path,
         closer=closer,
+        stated=from_metadata(metadata),
     )
 
 
-def _closer(told: Mapping[str, Any]) -> Closer:
+def closer_from(told: Mapping[str, Any]) -> Closer:
+    """What a header says of a closer look.
+
+    Raises:
+        KeyError: it says less.
+        ValueError: a number is none.
+    """
     x, y, z = (float(number) for number in told["offset"])
     return Closer(
         str(told["region"]),

@@ -29,7 +29,7 @@ HIP_RULE: Mapping[str, object] = {
     "name": "hip",
     "region": "hip",
     "views": ["frontal", "lateral"],
-    "model": "visual-hull",  # the limb of the factories is no hip that a network knows
+    "engine": "visual-hull",  # the limb of the factories is no hip that a network knows
     "destinations": [],
     "match": {"modality": {"one_of": ["CR", "DX"]}, "body_part_examined": "HIP"},
 }

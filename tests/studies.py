@@ -45,7 +45,7 @@ def rule(name: str = "hip", **keys: Any) -> Rule:
         "name": name,
         "region": "hip",
         "views": ["frontal", "lateral"],
-        "model": "visual-hull",
+        "engine": "visual-hull",
         "destinations": ["pacs"],
         "match": {"modality": {"one_of": ["CR", "DX"]}, "body_part_examined": "HIP"},
     }

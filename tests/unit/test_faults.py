@@ -156,7 +156,7 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) ->
         (4, "receiver.port"),
         (6, "completeness.ask"),
         (7, "rules[0].region"),
-        (7, "rules[0].model"),
+        (7, "rules[0].engine"),
         (10, "rules[0].destinations"),
         (11, "rules[0].match.modality"),
         (13, "rules[1].name"),

@@ -19,7 +19,8 @@ from pipeline.models import lifting_engine
 from pipeline.models.field import asked
 from pipeline.models.lifting import Lifting, Shape
 from pipeline.models.lifting_engine import understand
-from pipeline.reconstruct import algorithm, reconstruct
+from pipeline.reconstruct import reconstruct
+from pipeline.registry import algorithm
 from pipeline.types import Mesh, Radiograph, Reconstruction, Side, View, ViewName
 from tests.lifting_nets import FEMUR, TIBIA, octahedra, shipped
 

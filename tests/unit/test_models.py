@@ -12,7 +12,7 @@ from pipeline.types import Code
 from pipeline.weights import TrainedBone
 from tests.lifting_nets import octahedra, shipped
 
-BOTH = {"frontal", "lateral"}
+BOTH = ("frontal", "lateral")
 
 
 @pytest.fixture(autouse=True)
@@ -24,37 +24,37 @@ def knee(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "region", "views", "expected"),
+    ("engine", "region", "views", "expected"),
     [
         ("auto", "knee", BOTH, "lifting"),
-        ("auto", "knee", {"frontal"}, "lifting"),
-        ("auto", "knee", {"AP", "PA", "LL", "RL"}, "lifting"),
+        ("auto", "knee", ("frontal",), "lifting"),
+        ("auto", "knee", ("AP", "PA", "LL", "RL"), "lifting"),
         ("auto", "hip", BOTH, "visual-hull"),
-        ("lifting", "knee", {"lateral"}, "lifting"),
-        ("visual-hull", "knee", {"AP", "LL"}, "visual-hull"),
+        ("lifting", "knee", ("lateral",), "lifting"),
+        ("visual-hull", "knee", ("AP", "LL"), "visual-hull"),
     ],
 )
 def test_the_network_is_used_where_there_is_one(
-    model: str, region: str, views: set[str], expected: str
+    engine: str, region: str, views: tuple[str, ...], expected: str
 ) -> None:
-    assert usable(model, region, views) == expected
+    assert usable(engine, region, views) == expected
 
 
 @pytest.mark.parametrize(
-    ("model", "region", "views", "words"),
+    ("engine", "region", "views", "words"),
     [
         ("lifting", "hip", BOTH, "no trained network for the region 'hip'; there is knee"),
-        ("magic", "knee", BOTH, "no such model; there is auto, lifting, visual-hull"),
-        ("auto", "hip", {"frontal"}, "visual-hull, which the region 'hip' has, needs at least two"),
-        ("visual-hull", "knee", {"AP"}, "needs at least two views"),
-        ("visual-hull", "knee", {"AP", "PA"}, "needs a frontal and a lateral view"),
+        ("magic", "knee", BOTH, "no such engine; there is auto, lifting, visual-hull"),
+        ("auto", "hip", ("frontal",), "visual-hull, which the region 'hip' has, needs at least 2"),
+        ("visual-hull", "knee", ("AP",), "needs at least 2 views"),
+        ("visual-hull", "knee", ("AP", "PA"), "needs a frontal and a lateral view"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(
-    model: str, region: str, views: set[str], words: str
+    engine: str, region: str, views: tuple[str, ...], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        usable(model, region, views)
+        usable(engine, region, views)
 
 
 def test_damaged_weights_are_a_fault_of_the_start(tmp_path: Path) -> None:

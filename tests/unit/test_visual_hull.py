@@ -16,7 +16,8 @@ from pipeline.metrics import dice
 from pipeline.models.visual_hull import extent, visual_hull
 from pipeline.phantom import occupancy, phantom
 from pipeline.quality import judge
-from pipeline.reconstruct import UnknownModel, algorithm, reconstruct
+from pipeline.reconstruct import reconstruct
+from pipeline.registry import UnknownEngine, algorithm
 from pipeline.segment import Silhouette
 from pipeline.simulate import project as drr
 from pipeline.simulate import radiograph_pixels
@@ -165,13 +166,13 @@ def test_the_hull_of_the_phantom_overlaps_its_truth() -> None:
 
 
 def test_an_unknown_model_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(UnknownModel, match="visual-hull"):
+    with pytest.raises(UnknownEngine, match="visual-hull"):
         algorithm("crystal-ball", "hip")
 
 
 def test_naming_an_engine_loads_no_numerical_library() -> None:
     program = (
-        "import sys; from pipeline.reconstruct import algorithm; algorithm('visual-hull', 'hip');"
+        "import sys; from pipeline.registry import algorithm; algorithm('visual-hull', 'hip');"
         "print(sorted({'torch', 'scipy', 'skimage', 'trimesh'} & set(sys.modules)))"
     )
 
