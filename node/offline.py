@@ -21,9 +21,13 @@ def predict(
     side: Annotated[
         str | None, typer.Option(help="R, L or U (unpaired); by default what the files say.")
     ] = None,
-    model: Annotated[
+    engine: Annotated[
         str | None,
-        typer.Option(help="lifting or visual-hull; by default the network where there is one."),
+        typer.Option(
+            "--engine",
+            "--model",
+            help="One of `osteon models`; by default lifting where it is trained, else visual-hull.",
+        ),
     ] = None,
     sid: Annotated[
         float | None, typer.Option(help="Source to detector, mm, where a file lacks it.")
@@ -53,7 +57,7 @@ def predict(
                 out_folder,
                 region=region,
                 side=Side(side) if side else None,
-                model=model,
+                model=engine,
                 assume=assume,
             )
     except prediction.PredictionError as fault:
@@ -61,6 +65,23 @@ def predict(
     prediction.show(out, found, out_folder)
     if found.reasons:
         raise typer.Exit(FOUND_WRONG)
+
+
+def models(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")] = False,
+) -> None:
+    """List the engines: what each gives of which region, and how good it was found to be.
+
+    A rule chooses one, as in engine = "pix2vox++/F". The figures are those of the people that
+    its weights were judged on; what stands in no weights file is not told.
+    """
+    from node import catalogue
+    from pipeline.safetensors_header import BrokenWeights
+
+    try:
+        catalogue.show(out, is_json=json)
+    except BrokenWeights as fault:
+        end(str(fault), FOUND_WRONG)
 
 
 RunArgument = Annotated[
@@ -126,7 +147,12 @@ def compare(
 
 def export(
     run: RunArgument,
-    to: Annotated[Path, typer.Argument(help="The weights file: REGION.safetensors.")],
+    to: Annotated[
+        Path,
+        typer.Argument(
+            help="The weights file: REGION.safetensors, of a family REGION.ENGINE.safetensors."
+        ),
+    ],
     may_be_missing: Annotated[
         list[str] | None,
         typer.Option(help="A bone that a result may lack, as fibula; once for each."),
@@ -179,5 +205,5 @@ def complete(
 
 def add_to(app: typer.Typer) -> None:
     """The commands are there."""
-    for command in (predict, complete, train, evaluate, compare, export):
+    for command in (models, predict, complete, train, evaluate, compare, export):
         app.command()(command)

@@ -6,7 +6,9 @@ people that it did not learn from: right and wrong cameras, two views and, for a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,16 +16,17 @@ from torch import Tensor
 
 from pipeline import weights
 from pipeline.models.lifting import Lifting
-from pipeline.training.archive import SYNTHETIC, Archive
+from pipeline.stated import Judged, Stated
+from pipeline.training.archive import Case
 from pipeline.training.batches import Conditions, seen_of
 from pipeline.training.command import Say, archive_of, learned_from, trained
+from pipeline.training.describing import bones_of, closer_of, licences_of, named, people_line
 from pipeline.training.evaluating import left_out
 from pipeline.training.losses import CLIP_MM
 from pipeline.training.pool import Simulated, fill, load
-from pipeline.training.regions import WITHIN, Region
+from pipeline.training.regions import WITHIN
 from pipeline.training.settings import RunFault, RunSettings, read
-from pipeline.types import Code
-from pipeline.weights import Closer, Limits, Trained, TrainedBone
+from pipeline.weights import Limits, Trained
 
 SCENES = 24
 """Of people left out: in half of them the cameras are told wrongly."""
@@ -71,18 +74,18 @@ def export(
     views = [(0, 1)] if region.name in WITHIN else [(0, 1), (0,)]
     factors = calibrated(net, [load(file) for file in sorted(held.glob("*.npz"))], views)
     bones = tuple(
-        TrainedBone(
-            name=target.replace("_", " ").capitalize(),
-            code=Code(code, "SCT", meaning),
-            error_factor=round(factor, 2),
-            is_required=target not in may_be_missing,
-        )
-        for target, (code, meaning), factor in zip(
-            region.targets, region.codes, factors, strict=True
-        )
+        replace(bone, error_factor=round(factor, 2))
+        for bone, factor in zip(bones_of(region, may_be_missing), factors, strict=True)
     )
+    cases, training = learned_from(archive, settings), settings.training
     told = weights.described(
-        region.name, bones, Limits(), trained_line(archive, settings, step), closer_of(region)
+        region.name,
+        bones,
+        Limits(),
+        f"{people_line(cases, settings.fold)}, {step} steps of {training.batch} scenes, seed"
+        f" {training.seed}",
+        closer_of(region),
+        stated_of(settings, cases),
     )
     done = weights.export(net, out, told)
     for bone in done.bones:
@@ -117,24 +120,16 @@ def _sum(values: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen, values, torch.zeros_like(values)).sum(dim=0)
 
 
-def trained_line(archive: Archive, settings: RunSettings, step: int) -> str:
-    """One line: on whom, how long, with which seed."""
-    cases = learned_from(archive, settings)
-    real = [case for case in cases if case.fold != SYNTHETIC]
-    made = len(cases) - len(real)
-    synthetic = f" and {made} synthetic ones" if made else ""
-    fold = "nobody" if settings.fold is None else f"fold {settings.fold}"
-    training = settings.training
-    return (
-        f"{len(real)} legs of {len({case.person for case in real})} people{synthetic}, {fold} left"
-        f" out, {step} steps of {training.batch} scenes, seed {training.seed}"
+def stated_of(settings: RunSettings, cases: Sequence[Case]) -> Stated:
+    """The licences of the data, and the figures of `evaluate` where it has been called."""
+    results = settings.folder / "results.json"
+    summaries = json.loads(results.read_text("utf-8"))["summaries"] if results.exists() else []
+    judged = tuple(
+        Judged(one["condition"], named(one["bone"]), one["people"], measure, value, unit)
+        for one in summaries
+        for measure, value, unit in (
+            ("Dice", round(one["dice"], 3), ""),
+            ("ASSD", round(one["assd_mm"], 2), "mm"),
+        )
     )
-
-
-def closer_of(region: Region) -> Closer | None:
-    """Where the network of the region is asked after that of a larger one."""
-    within = WITHIN.get(region.name)
-    if within is None:
-        return None
-    bone = within.bone.replace("_", " ").capitalize()
-    return Closer(within.region, bone, within.reach_mm, within.is_from_below, within.offset)
+    return Stated(licences_of(cases), judged)
