@@ -16,8 +16,8 @@ from rich.console import Console
 
 from pipeline.safetensors_header import BrokenWeights
 from pipeline.training import command, evaluating, exporting, volumes, volumes_evaluating
-from pipeline.training import volumes_export
 from pipeline.training.settings import RunFault, read
+from pipeline.training.volumes_export import export_run
 from pipeline.training.volumes_settings import is_volume_run
 from pipeline.training.volumes_settings import read as read_volume_run
 
@@ -91,7 +91,7 @@ def export(out: Console, run: Path, to: Path, may_be_missing: Sequence[str]) -> 
     try:
         say = partial(out.print, markup=False)
         if is_volume_run(run):
-            volumes_export.export_run(run, to, say)
+            export_run(run, to, say)
         else:
             exporting.export(run, to, may_be_missing=may_be_missing, say=say)
     except (RunFault, BrokenWeights, OSError) as fault:

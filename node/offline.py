@@ -26,7 +26,7 @@ def predict(
         typer.Option(
             "--engine",
             "--model",
-            help="One of `osteon models`; by default lifting where it is trained, else visual-hull.",
+            help="One of `osteon models`; by default lifting where trained, else visual-hull.",
         ),
     ] = None,
     sid: Annotated[
