@@ -150,7 +150,7 @@ class Bone:
     mesh: Mesh
     rgb: tuple[int, int, int] = (233, 217, 186)
     is_predicted: bool = False
-    """No radiograph shows it: a completion added it, and everything that names it says so."""
+    """From no radiograph: a completion added it, and everything that names it says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +189,13 @@ class Reconstruction:
     assumptions: tuple[Assumption, ...] = ()
     figures: tuple[Figure, ...] = ()
     completed_by: Algorithm | None = None
-    """What looked for bones that no radiograph shows; None where nothing did."""
+    """What looked for bones that are missing; None where nothing did."""
     density: Volume | None = None
     """Share of cortical bone, 0 to 1, on the grid of the bones, of an engine that estimates it."""
 
     @property
     def bones_seen(self) -> tuple[Bone, ...]:
-        """Those that the radiographs show."""
+        """Those that were reconstructed from the radiographs."""
         return tuple(bone for bone in self.bones if not bone.is_predicted)
 
 
@@ -278,7 +278,7 @@ class Request:
     notice_of: NoticeOf = NoticeOf.DECLINED
     """Of a request for a notice: what it tells of."""
     complete: bool = False
-    """Whether bones that no radiograph shows are added, as predicted and not imaged."""
+    """Whether bones that are missing are added, as predicted and not imaged."""
 
 
 @dataclass(frozen=True, slots=True)
