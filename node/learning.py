@@ -15,11 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.safetensors_header import BrokenWeights
-from pipeline.training import command, evaluating, exporting, volumes, volumes_evaluating
-from pipeline.training.settings import RunFault, read
-from pipeline.training.volumes_export import export_run
-from pipeline.training.volumes_settings import is_volume_run
-from pipeline.training.volumes_settings import read as read_volume_run
+from pipeline.training.following import kind_of
+from pipeline.training.settings import RunFault
 
 
 class LearningError(Exception):
@@ -32,18 +29,13 @@ def train(out: Console, run: Path) -> bool:
     Raises:
         LearningError: the run file or its archive cannot be used.
     """
-    say = partial(out.print, markup=False)
     try:
-        if is_volume_run(run):
-            curves = "pipeline.training.volumes_curve"
-            is_done, folder = volumes.train(run, say), read_volume_run(run).plan.folder
-        else:
-            curves = "pipeline.training.curves"
-            is_done, folder = command.train(run, say), read(run).folder
+        kind = kind_of(run)
+        is_done, folder = kind.train(run, partial(out.print, markup=False)), kind.folder(run)
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     if find_spec("matplotlib"):
-        out.print(f"Curves: {import_module(curves).draw(folder)}")
+        out.print(f"Curves: {import_module(kind.curves).draw(folder)}")
     else:
         out.print("No curves are drawn: install the extra `train`, as in pip install .[train]")
     return is_done
@@ -56,8 +48,7 @@ def evaluate(out: Console, run: Path) -> None:
         LearningError: the run has no checkpoint, or nobody to judge on.
     """
     try:
-        judge = volumes_evaluating.evaluate if is_volume_run(run) else evaluating.evaluate
-        table = judge(run, partial(out.print, markup=False))
+        table = kind_of(run).evaluate(run, partial(out.print, markup=False))
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)
@@ -83,16 +74,12 @@ def compare(out: Console, run: Path, *, views: int, minutes: float | None) -> No
 
 
 def export(out: Console, run: Path, to: Path, may_be_missing: Sequence[str]) -> None:
-    """Write the network of a run as weights; the arguments as `pipeline.training.exporting` says.
+    """Write the network of a run as weights; the arguments as `pipeline.training.following` says.
 
     Raises:
         LearningError: the run has no checkpoint, or cannot be calibrated.
     """
     try:
-        say = partial(out.print, markup=False)
-        if is_volume_run(run):
-            export_run(run, to, say)
-        else:
-            exporting.export(run, to, may_be_missing=may_be_missing, say=say)
+        kind_of(run).export(run, to, may_be_missing, partial(out.print, markup=False))
     except (RunFault, BrokenWeights, OSError) as fault:
         raise LearningError(str(fault)) from None

@@ -16,13 +16,15 @@ from pipeline import weights
 from pipeline.errors import PipelineError
 from pipeline.familiar import Views
 from pipeline.stated import UNSTATED, Stated
+from pipeline.tomography_weights import ENGINE as TOMOGRAPHY
+from pipeline.tomography_weights import trained_tomographies
 from pipeline.types import Algorithm
 from pipeline.volumetric_weights import TrainedVolumetric, trained_networks
 from pipeline.weights import NotTrained
 
 LIFTING: Final = "lifting"
 VISUAL_HULL: Final = "visual-hull"
-HULL_GRID, LIFTING_GRID = 128, 128
+HULL_GRID, LIFTING_GRID, TOMOGRAPHY_GRID = 128, 128, 128
 """Voxels along each edge of a result."""
 ANY_REGION: Final = ""
 
@@ -76,6 +78,14 @@ _ROWS: Final = (
     *(
         Engine(name, name, "1.0.0", _VOLUMETRIC, 0, _RECURRENT)
         for name in ("3D-LSTM-1", "3D-LSTM-3", "3D-GRU-1", "3D-GRU-3", "Res3D-GRU-3")
+    ),
+    Engine(
+        TOMOGRAPHY,
+        "single-image tomography",
+        "1.0.0",
+        "pipeline.models.tomography_engine",
+        0,
+        "config/train-tomography.toml",
     ),
 )
 ENGINES: Final = {row.name: row for row in _ROWS}
@@ -192,5 +202,24 @@ def _of_volumes(trained: TrainedVolumetric) -> Offer:
     )
 
 
-_OFFERED: Final[tuple[Callable[[], Iterator[Offer]], ...]] = (_lifting, _hull, _volumetric)
+def _tomography() -> Iterator[Offer]:
+    for region, trained in trained_tomographies().items():
+        yield Offer(
+            engine=ENGINES[TOMOGRAPHY],
+            region=region,
+            bones=("all bones as one", "density"),
+            views=trained.familiar.views,
+            grid=TOMOGRAPHY_GRID,
+            digest=trained.digest,
+            stated=trained.stated,
+            parameters=(("threshold", f"{trained.threshold:g}"),),
+        )
+
+
+_OFFERED: Final[tuple[Callable[[], Iterator[Offer]], ...]] = (
+    _lifting,
+    _hull,
+    _volumetric,
+    _tomography,
+)
 """One for each kind of weights; a new kind is a function here."""

@@ -8,14 +8,18 @@ patient: there is no `occupancy` here as in the other families, because where a 
 to the camera alone. `fused` then brings the volume to the detail of the radiograph: along every
 ray it is scaled until its line integral is the one that was measured.
 
+A radiograph that a console displays has no line integrals: its scale is the console's, and soft
+tissue is in it. `rescaled` shows it to the network, and `guided` makes of it the line integrals
+that `fused` needs: amounts from the network, edges from the radiograph.
+
 The network is that of Henzler, Rasche, Ropinski, Ritschel 2018 (Computer Graphics Forum 37:377,
-arXiv:1710.04867), layer by layer; its fusion is not published, and ours is a ray-wise one. Imports
-torch alone.
+arXiv:1710.04867), layer by layer; its fusion is not published, and ours is a ray-wise one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,10 +27,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, mse_loss, relu
 
+from pipeline.models.lifting import normalised
+
 LEAST_RATIO, LARGEST_RATIO = 0.25, 4.0
 """By which one pass of the fusion may scale a ray."""
 TINY = 0.01
 """Share of an image's largest line integral, below which a ray's own ratio is mostly noise."""
+EVEN = 1e-4
+"""Variance around a pixel of a radiograph from 0 to 1, below which what is there is no edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,84 @@ def fused(volume: Tensor, integrals: Tensor, path: Tensor, *, passes: int = 3) -
         ratio = torch.where(present > tiny, own, around).clamp(LEAST_RATIO, LARGEST_RATIO)
         fine = fine * ratio[:, None]
     return fine
+
+
+def rescaled(images: Tensor, is_valid: Tensor) -> Tensor:
+    """Radiographs (N, 1, 1, H, W) in [0, 1] of images of any scale (N, H, W), each by itself.
+
+    As `normalised` sees them by what is valid (N, H, W), from -1.5 to 2; what is not is 0.
+    """
+    scaled = (normalised(images, is_valid) + 1.5) / 3.5 * is_valid
+    return scaled[:, None, None]
+
+
+def integrals_of(volume: Tensor, path: Tensor) -> Tensor:
+    """Line integrals (B, H, W) of a volume (B, D, h, w) at the pixels of `path`, as `fused`."""
+    summed = volume.clamp(min=0).sum(dim=1, keepdim=True)
+    size = path.shape[-2:]
+    return interpolate(summed, size=size, mode="bilinear", align_corners=False)[:, 0] * path
+
+
+def guided(images: Tensor, is_valid: Tensor, present: Tensor, *, reach: int) -> Tensor:
+    """Line integrals with the edges of a radiograph of unknown scale, and the amounts of others.
+
+    Around each pixel the radiograph is taken for bone, times the console's contrast, over an even
+    background: so soft tissue, which changes slowly, adds no bone. This is the guided filter of He
+    2013 (IEEE TPAMI 35:1397), whose slopes are nowhere negative: bone is light.
+
+    Args:
+        images: (B, H, W), 0 to 1, light where more is lost.
+        is_valid: (B, H, W) bool; elsewhere `present` stays as it is.
+        present: (B, H, W) line integrals that the coarse volume has.
+        reach: Pixels around each that are taken together, on either side.
+    """
+    around = _means(is_valid, reach)
+    image, bone = around(images), around(present)
+    together = around(images * present) - image * bone
+    slope = (together / (around(images * images) - image * image + EVEN)).clamp(min=0)
+    lines = around(slope) * images + around(bone - slope * image)
+    return torch.where(is_valid, lines.clamp(min=0), present)
+
+
+def detailed(
+    volume: Tensor, images: Tensor, is_valid: Tensor, path: Tensor, *, reach: int
+) -> Tensor:
+    """`fused` with a radiograph of unknown scale: (B, D, H, W), nothing where it shows nothing.
+
+    Args:
+        volume: (B, D, h, w) density in the frame of the detector.
+        images: As for `guided`, with the rest.
+        is_valid: The same.
+        path: (H, W) mm that a ray runs from one plane to the next.
+        reach: As for `guided`.
+    """
+    lines = guided(images, is_valid, integrals_of(volume, path), reach=reach)
+    return fused(volume, lines, path) * is_valid[:, None]
+
+
+def agreement(images: Tensor, is_valid: Tensor, present: Tensor, *, reach: int) -> Tensor:
+    """(B,) how far a radiograph has its light and dark where a volume's line integrals have them.
+
+    Pearson's correlation of what is left of both when the mean within `reach` pixels is taken off;
+    1 is the same, 0 nothing in common. The arguments are those of `guided`.
+    """
+    around = _means(is_valid, reach)
+    image, bone = ((one - around(one)) * is_valid for one in (images, present))
+    both = (image * bone).sum(dim=(1, 2))
+    scale = (image.square().sum(dim=(1, 2)) * bone.square().sum(dim=(1, 2))).sqrt()
+    return both / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+
+def _means(is_valid: Tensor, reach: int) -> Callable[[Tensor], Tensor]:
+    """Of images (B, H, W): means of what is valid within `reach` pixels around each."""
+    edge = 2 * reach + 1
+
+    def summed(values: Tensor) -> Tensor:
+        return avg_pool2d(values[:, None], edge, stride=1, padding=reach)[:, 0]
+
+    valid = is_valid.float()
+    share = summed(valid).clamp(min=1e-6)
+    return lambda values: summed(values * valid) / share
 
 
 class _Block(nn.Module):

@@ -6,8 +6,7 @@ Three answers are compared voxel by voxel in the frame of the detector: the mean
 who were learned from, seen from the same kind of camera; the network's; and the network's after
 the fusion with the radiograph, averaged back to the same voxels. Bone is cut out of each where it
 agrees best with the bone of those who were learned from, so that none is judged by the threshold
-of another. A network of one bone is not fused: the radiograph shows the others as well; nor is one
-of displayed radiographs, which tell no line integrals.
+of another. A network of one bone is not fused: the radiograph shows the others as well.
 """
 
 from __future__ import annotations
@@ -18,22 +17,32 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from pipeline.frustum import Frustum, path
-from pipeline.models.tomography import Tomography, fused, relative_error
+from pipeline.models.tomography import (
+    Tomography,
+    agreement,
+    detailed,
+    fused,
+    integrals_of,
+    relative_error,
+)
+from pipeline.models.tomography_engine import reach_px
 from pipeline.training.archive import Archive, Case
 from pipeline.training.densities import DensityRun, archive_of, read, seen, start
 from pipeline.training.density_pairs import (
+    Sight,
     bone_equivalent,
     drawn_pairs,
     drawn_shots,
     load,
 )
-from pipeline.training.judging import interval
+from pipeline.training.over_people import interval
 from pipeline.training.posing import RIGID
 from pipeline.training.settings import RunFault
 
@@ -68,6 +77,18 @@ class Judgement:
     iou: float
     reprojection: float
     """Root mean square of the line integrals' error, mm of cortical bone."""
+    agreement: float
+    """Of its line integrals with the radiograph, as `tomography.agreement`."""
+
+
+class Verdict(NamedTuple):
+    """What became of a run."""
+
+    net: Tomography
+    step: int
+    cuts: dict[Engine, float]
+    """Density from which each answer is bone."""
+    judgements: list[Judgement]
 
 
 def evaluate(run_file: Path, say: Callable[[str], None] = print) -> Path:
@@ -78,6 +99,19 @@ def evaluate(run_file: Path, say: Callable[[str], None] = print) -> Path:
             left out.
     """
     settings = read(run_file)
+    found = judge(settings)
+    table = f"After {found.step} steps.\n\n{as_markdown(found.judgements)}"
+    (settings.folder / "results.md").write_text(table, encoding="utf-8")
+    say(table)
+    return settings.folder / "results.md"
+
+
+def judge(settings: DensityRun) -> Verdict:
+    """The run's network, and how far it is from the people left out.
+
+    Raises:
+        RunFault: as `evaluate`.
+    """
     archive = archive_of(settings)
     if settings.fold is None:
         raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
@@ -89,11 +123,7 @@ def evaluate(run_file: Path, say: Callable[[str], None] = print) -> Path:
     files = sorted((settings.folder / "pairs").glob("*.npz"))
     mean = mean_density(files)
     cuts = thresholds(net, mean, files, settings)
-    found = judged(net, mean, cuts, archive, settings)
-    table = f"After {run.step} steps.\n\n{as_markdown(found)}"
-    (settings.folder / "results.md").write_text(table, encoding="utf-8")
-    say(table)
-    return settings.folder / "results.md"
+    return Verdict(net, run.step, cuts, judged(net, mean, cuts, archive, settings))
 
 
 def mean_density(files: Sequence[Path]) -> Tensor:
@@ -152,16 +182,23 @@ def judged(
         images = seen(settings, pairs.thickness, generator)
         for view, shot in enumerate(shots):
             true, frustum = pairs.density[view], sight.frustum(shot, edge)
+            fine = sight.fine_frustum(shot, edge)
             image = images[view : view + 1]
             answers = {Engine.MEAN: mean, Engine.NETWORK: _answer(net, image)}
-            if not sight.bone and not sight.is_displayed:
-                fine = sight.fine_frustum(shot, edge)
-                answers[Engine.FUSED] = _fused(answers[Engine.NETWORK], image, fine)
+            if not sight.bone:
+                answers[Engine.FUSED] = _fused(answers[Engine.NETWORK], image, fine, sight)
             for engine, answer in answers.items():
-                error = float(relative_error(answer, true))
-                overlap = iou(answer >= cuts[engine], true >= least(settings))
-                misfit = _misfit(answer, true, frustum)
-                found.append(Judgement(engine, case.person, case.name, error, overlap, misfit))
+                found.append(
+                    Judgement(
+                        engine,
+                        case.person,
+                        case.name,
+                        error=float(relative_error(answer, true)),
+                        iou=iou(answer >= cuts[engine], true >= least(settings)),
+                        reprojection=_misfit(answer, true, frustum),
+                        agreement=_agreement(answer, image, fine),
+                    )
+                )
     return found
 
 
@@ -175,8 +212,9 @@ def left_out(archive: Archive, settings: DensityRun) -> list[Case]:
 def as_markdown(judgements: Sequence[Judgement]) -> str:
     """The table: means over people, of the means of each, with 95 % bootstrap intervals."""
     lines = [
-        "| answer | people | volume error (95 %) | IoU of bone (95 %) | worst | reprojection mm |",
-        "|---|---|---|---|---|---|",
+        "| answer | people | volume error (95 %) | IoU of bone (95 %) | worst | reprojection mm"
+        " | agreement with the radiograph | worst |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for engine in dict.fromkeys(one.engine for one in judgements):
         here = [one for one in judgements if one.engine is engine]
@@ -188,7 +226,9 @@ def as_markdown(judgements: Sequence[Judgement]) -> str:
             f"| {engine} | {len(people)} | {error.mean:.3f} ({error.low:.3f} to {error.high:.3f})"
             f" | {overlap.mean:.3f} ({overlap.low:.3f} to {overlap.high:.3f})"
             f" | {min(one.iou for one in here):.3f}"
-            f" | {fmean(one.reprojection for one in here):.2f} |"
+            f" | {fmean(one.reprojection for one in here):.2f}"
+            f" | {fmean(one.agreement for one in here):.2f}"
+            f" | {min(one.agreement for one in here):.2f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -205,9 +245,20 @@ def _answer(net: Tomography, image: Tensor) -> Tensor:
     return volume
 
 
-def _fused(coarse: Tensor, image: Tensor, frustum: Frustum) -> Tensor:
-    fine = fused(coarse[None], bone_equivalent(image), path(frustum))
+def _fused(coarse: Tensor, image: Tensor, frustum: Frustum, sight: Sight) -> Tensor:
+    if sight.is_displayed:
+        shown, reach = image[:, 0, 0], reach_px(frustum.depth_mm, frustum.view.rows)
+        # what the collimation hides is 0
+        fine = detailed(coarse[None], shown, shown > 0, path(frustum), reach=reach)
+    else:
+        fine = fused(coarse[None], bone_equivalent(image), path(frustum))
     return avg_pool2d(fine, 2)[0]
+
+
+def _agreement(answer: Tensor, image: Tensor, frustum: Frustum) -> float:
+    shown, reach = image[:, 0, 0], reach_px(frustum.depth_mm, frustum.view.rows)
+    present = integrals_of(answer[None], path(frustum))
+    return float(agreement(shown, shown > 0, present, reach=reach))
 
 
 def _misfit(answer: Tensor, true: Tensor, frustum: Frustum) -> float:

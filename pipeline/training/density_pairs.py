@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from pipeline.frustum import Frustum, places
-from pipeline.models.lifting import normalised
+from pipeline.models.tomography import rescaled
 from pipeline.projection import binned
 from pipeline.tissue import filled
 from pipeline.training.archive import Archive, Case
@@ -182,15 +182,6 @@ def shown(
         return rescaled(*exposed(thickness, exposure, generator))
     attenuation, is_valid = exposed(thickness, replace(exposure, gamma=0.0), generator)
     scaled = (attenuation / ATTENUATION).clamp(0, 1) * is_valid
-    return scaled[:, None, None]
-
-
-def rescaled(images: Tensor, is_valid: Tensor) -> Tensor:
-    """Radiographs (N, 1, 1, H, W) in [0, 1] of images of any scale (N, H, W), each by itself.
-
-    As `normalised` sees them by what is valid (N, H, W), from -1.5 to 2; what is not is 0.
-    """
-    scaled = (normalised(images, is_valid) + 1.5) / 3.5 * is_valid
     return scaled[:, None, None]
 
 

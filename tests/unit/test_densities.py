@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.frustum import Frustum, path, places
+from pipeline.models.tomography import rescaled
 from pipeline.training import density_pairs
 from pipeline.training.archive import Archive
 from pipeline.training.density_judging import BONE, iou, mean_density
@@ -22,7 +23,6 @@ from pipeline.training.density_pairs import (
     drawn_pairs,
     fill,
     load,
-    rescaled,
     shown,
 )
 from pipeline.training.exposure import CLEAN
