@@ -87,7 +87,8 @@ def pairs(archive: Archive, fold: int, count: int) -> Iterator[Pair]:
             shots=shots[:2],
             generator=generator,
         )
-        images, is_valid = exposed(scene.thickness, EXPOSURE, generator)
+        cameras = [shot.camera(SIZE) for shot in shots[:2]]
+        images, is_valid = exposed(scene.thickness, EXPOSURE, generator, cameras)
         first, second = (Shown(images[n], is_valid[n], shots[n]) for n in (0, 1))
         yield first, second
 
@@ -109,7 +110,8 @@ def variants(pair: Pair, stranger: Pair, chest: Tensor | None, seed: int) -> Ite
     yield Variant("both upside down", (frontal.flipped(-2), lateral.flipped(-2)))
     yield Variant("lateral told 30 degrees off", (frontal, lateral.turned(30.0)))
     yield Variant("frontal told 30 degrees off", (frontal.turned(30.0), lateral))
-    empty, is_valid = exposed(torch.zeros(2, SIZE, SIZE), EXPOSURE, generator)
+    cameras = [one.shot.camera(SIZE) for one in pair]
+    empty, is_valid = exposed(torch.zeros(2, SIZE, SIZE), EXPOSURE, generator, cameras)
     nothing = [replace(one, image=empty[n], is_valid=is_valid[n]) for n, one in enumerate(pair)]
     yield Variant("soft tissue without bones", tuple(nothing))
     if chest is not None:

@@ -126,7 +126,12 @@ def taken_of(
     size = scene.thickness.shape[-1]
     shots = [scene.shots[n] for n in chosen]
     known = [told(shot, conditions, generator) if is_wrong else shot for shot in shots]
-    images, is_valid = exposed(scene.thickness[list(chosen)], conditions.exposure, generator)
+    images, is_valid = exposed(
+        scene.thickness[list(chosen)],
+        conditions.exposure,
+        generator,
+        [shot.camera(size) for shot in shots],
+    )
     return Taken(images, is_valid, tuple(shot.camera(size) for shot in known))
 
 

@@ -1,14 +1,15 @@
 """From the thickness of bone to an image as a detector and its console would show it.
 
-Drawn anew each time a scene is used: a tube, soft tissue, metal, scatter, blur, counted photons,
-collimation, a lead letter and the console's display. The physics is that of `acquisition` and
-`presentation`; nothing here knows which renderer made the thickness. `Exposure` says how much of
-each there is, and `CLEAN` has none of it. Each image is an exposure of its own: what is drawn for
-one view, metal too, is not seen in another; only the bones are the same.
+Drawn anew each time a scene is used: soft tissue and metal once, for they are the patient's and
+all views show the same; a tube, scatter, blur, counted photons, collimation, a lead letter and the
+console's display for each view. The physics is that of `acquisition` and `presentation`; nothing
+here knows which renderer made the thickness. `Exposure` says how much of each there is, and
+`CLEAN` has none of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,11 +18,14 @@ import torch
 from torch import Tensor
 
 from pipeline.acquisition import Acquisition, acquired
-from pipeline.beam import Beam, beam, pitches
+from pipeline.beam import Beam, beam, pitches, source_to_detectors, source_to_isocentres
+from pipeline.implants import Implant
 from pipeline.materials import Material, linear_attenuation
 from pipeline.physics import FULL_WIDTH_PER_SIGMA
 from pipeline.presentation import collimated, lettered, percentiles, presented
-from pipeline.training.surroundings import SID, SOD, metal_thickness, soft_tissue, view
+from pipeline.thickness import thickness as mesh_thickness
+from pipeline.training.surroundings import Body, body, metal, soft_tissue, view
+from pipeline.types import View
 
 METALS = (Material.TITANIUM, Material.STEEL, Material.COBALT_CHROME)
 IN_LIGHT = 0.9
@@ -39,9 +43,9 @@ class Exposure:
     """What stands between the bones and the image."""
 
     soft_mm: float = 180.0
-    """Largest thickness of soft tissue."""
+    """Largest thickness of soft tissue from front to back."""
     lumps: float = 0.4
-    """Depth of folds and layers in it, as a share."""
+    """Deviation of folds and layers in it, as a share of it."""
     scatter: float = 0.8
     """Largest ratio of scattered to primary radiation."""
     blur_pixels: float = 1.0
@@ -55,7 +59,7 @@ class Exposure:
     markers: float = 0.3
     """How often a lead letter lies on the detector."""
     implants: float = 0.0
-    """How often there is metal in the patient; people are judged without."""
+    """How often there is metal in a patient, seen in all views; people are judged without."""
     voltage: float = 25.0
     """Largest deviation from `KVP`, kV."""
     sharpening: float = 0.4
@@ -74,6 +78,12 @@ def in_finer_pixels(exposure: Exposure, factor: int) -> Exposure:
     )
 
 
+class _Patient(NamedTuple):
+    body: Body | None
+    metal: Implant | None
+    made_of: Material
+
+
 class _Shown(NamedTuple):
     image: Tensor
     """(H, W)."""
@@ -82,7 +92,10 @@ class _Shown(NamedTuple):
 
 
 def exposed(
-    thickness: Tensor, exposure: Exposure, generator: torch.Generator
+    thickness: Tensor,
+    exposure: Exposure,
+    generator: torch.Generator,
+    views: Sequence[View] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attenuation of any scale (N, H, W) and what of it counts, (N, H, W) bool.
 
@@ -90,15 +103,38 @@ def exposed(
         thickness: (N, H, W) mm of cortical bone.
         exposure: How much of each effect.
         generator: Of all that is drawn, on the CPU, as the thickness.
+        views: The true cameras of one patient's images, about the isocentre; by default each
+            image is a frontal one of a patient of its own.
     """
-    rows, columns = thickness.shape[1:]
-    room = beam([view(rows, columns)])
-    shown = [_shown(bone, room, exposure, generator) for bone in thickness]
+    if views is None:
+        frontal = view(*thickness.shape[1:])
+        shown = [
+            _shown(bone, _patient(exposure, generator), frontal, exposure, generator)
+            for bone in thickness
+        ]
+    else:
+        patient = _patient(exposure, generator)
+        shown = [
+            _shown(bone, patient, seen_by, exposure, generator)
+            for bone, seen_by in zip(thickness, views, strict=True)
+        ]
     return torch.stack([one.image for one in shown]), torch.stack([one.is_valid for one in shown])
 
 
-def _shown(bone: Tensor, room: Beam, exposure: Exposure, generator: torch.Generator) -> _Shown:
-    lengths = _lengths(bone, room, exposure, generator)
+def _patient(exposure: Exposure, generator: torch.Generator) -> _Patient:
+    u = torch.rand(2, generator=generator).tolist()
+    implant = metal(generator) if u[0] < exposure.implants else None
+    around = body(exposure.soft_mm, exposure.lumps, generator) if exposure.soft_mm else None
+    return _Patient(around, implant, METALS[int(u[1] * len(METALS))])
+
+
+def _shown(
+    bone: Tensor, patient: _Patient, seen_by: View, exposure: Exposure, generator: torch.Generator
+) -> _Shown:
+    room = beam([seen_by])
+    lengths = _lengths(bone, patient, seen_by, room)
+    if float(torch.rand(1, generator=generator)) < exposure.markers:
+        lengths[Material.LEAD] = _letter(bone.shape, generator)
     stacked = torch.stack(list(lengths.values()))[None]
     acquisition = _acquisition(stacked, list(lengths), room, exposure, generator)
     light = _light(bone.shape, exposure, generator)
@@ -114,24 +150,17 @@ def _shown(bone: Tensor, room: Beam, exposure: Exposure, generator: torch.Genera
     return _Shown(_display(signal, is_valid, exposure, generator), is_valid)
 
 
-def _lengths(
-    bone: Tensor, room: Beam, exposure: Exposure, generator: torch.Generator
-) -> dict[Material, Tensor]:
+def _lengths(bone: Tensor, patient: _Patient, seen_by: View, room: Beam) -> dict[Material, Tensor]:
     """(H, W) mm of each material; what is harder takes the place of what is softer."""
-    u = torch.rand(3, generator=generator).tolist()
     lengths = {Material.CORTICAL_BONE: bone}
-    if u[0] < exposure.implants:
-        metal = metal_thickness(room, generator)
-        bone = (bone - metal).clamp(min=0)
-        lengths = {Material.CORTICAL_BONE: bone, METALS[int(u[2] * len(METALS))]: metal}
-    if exposure.soft_mm:
+    if patient.metal is not None:
+        hard = mesh_thickness(patient.metal.vertices, patient.metal.faces, room)[0].float()
+        lengths = {Material.CORTICAL_BONE: (bone - hard).clamp(min=0), patient.made_of: hard}
+    if patient.body is not None:
         hard = torch.stack(list(lengths.values())).sum(dim=0)
-        rows, columns = bone.shape
-        soft = soft_tissue((rows, columns), exposure.soft_mm, exposure.lumps, generator)
+        soft = soft_tissue(patient.body, seen_by)
         lengths[Material.SOFT_TISSUE] = (soft.muscle - hard).clamp(min=0)
         lengths[Material.FAT] = (soft.fat - (hard - soft.muscle).clamp(min=0)).clamp(min=0)
-    if u[1] < exposure.markers:
-        lengths[Material.LEAD] = _letter(bone.shape, generator)
     return lengths
 
 
@@ -145,6 +174,7 @@ def _acquisition(
     """A room whose exposure control ends the exposure by what is counted behind the body."""
     u = torch.rand(6, generator=generator).tolist()
     blur_mm = exposure.blur_pixels * u[1] * float(pitches(room))
+    enlarged = float(source_to_detectors(room) / source_to_isocentres(room))
     middle = [slice(count // 4, -(count // 4), EVERY) for count in lengths.shape[2:]]
     per_mm = linear_attenuation(materials, np.array([BEHIND_KEV]))[:, 0]
     depth = torch.einsum("m,nmhw->nhw", per_mm, lengths[:, :, *middle]).median().clamp(max=9)
@@ -155,7 +185,7 @@ def _acquisition(
         scatter_ratio=exposure.scatter * u[3],
         scatter_reach_mm=35 + 60 * u[4],
         # the share of the detector is small: it takes the noise away with the detail
-        focus_mm=0.9 * blur_mm * FULL_WIDTH_PER_SIGMA / (SID / SOD - 1),
+        focus_mm=0.9 * blur_mm * FULL_WIDTH_PER_SIGMA / (enlarged - 1),
         detector_blur_mm=0.4 * blur_mm,
     )
 

@@ -1,8 +1,9 @@
-"""What surrounds the bones of an exposure: a body with muscles and gas, and now and then metal.
+"""What surrounds the bones of a patient: a body with muscles and gas, and now and then metal.
 
-Bodies of closed form, drawn in the frame of one exposure: x across the image, y along the central
-ray, z up, mm about the isocentre. They have the extent and the shadow of their originals; which
-bone stands where is not known here.
+A patient is drawn once, in three dimensions, LPS mm about the isocentre, and then seen by every
+camera: all radiographs of one patient show the same body and the same implant. The bodies are of
+closed form; they have the extent and the shadow of their originals, and which bone stands where is
+not known here but for this: regions are right-sided, so that the midline lies towards +x.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
-from pipeline.beam import Beam, beam
+from pipeline.beam import Beam, beam, towards_pixels
 from pipeline.camera import camera
 from pipeline.implants import Implant, hip_stem, moved, screw, tube, united
 from pipeline.physics import blurred
-from pipeline.thickness import thickness
+from pipeline.projection import binned
 from pipeline.tissue import ellipsoid_spans, united_length
 from pipeline.training.posing import rotation
 from pipeline.types import View, ViewName
@@ -28,7 +29,32 @@ FIELD_MM = 300.0
 """What an image of any region shows at the isocentre."""
 COARSE = 4
 """Soft tissue has no edge as sharp as a pixel: one ray for so many pixels, squared."""
-MUSCLES, BUBBLES = 4, 3
+MUSCLES, BUBBLES, LUMPS = 4, 3, 24
+OUTWARDS_MM, INWARDS_MM = (75.0, 160.0), (75.0, 275.0)
+"""From the isocentre to the skin of its own side, and to that beyond the midline."""
+LUMP_MM = (15.0, 60.0)
+"""Standard deviations: from a fold of the skin to a layer of fat."""
+
+
+class Lumps(NamedTuple):
+    """What is denser or less dense than its surroundings, as Gaussians in space."""
+
+    centres: Tensor
+    """(L, 3) LPS mm."""
+    sigmas: Tensor
+    """(L,) mm."""
+    heights: Tensor
+    """(L,) share of soft tissue that is added in the middle; below 0, taken away."""
+
+
+class Body(NamedTuple):
+    """A patient without bones."""
+
+    centres: Tensor
+    """(1 + `MUSCLES` + `BUBBLES`, 3) of ellipsoids, LPS mm."""
+    half_axes: Tensor
+    """(1 + `MUSCLES` + `BUBBLES`, 3, 3) in rows, mm."""
+    lumps: Lumps
 
 
 class SoftTissue(NamedTuple):
@@ -51,56 +77,72 @@ def view(rows: int, columns: int) -> View:
     )
 
 
-def soft_tissue(
-    size: tuple[int, int], deep_mm: float, lumps: float, generator: torch.Generator
-) -> SoftTissue:
-    """A body of fat with muscles and gas in it, which may end within the image.
+def body(deep_mm: float, lumps: float, generator: torch.Generator) -> Body:
+    """A body of fat with muscles and gas in it, whose skin may be seen on either side.
 
     Args:
-        size: Rows and columns of the image.
-        deep_mm: Largest thickness of the body along the central ray.
-        lumps: Depth of folds and layers, as a share of the thickness.
+        deep_mm: Largest thickness from front to back; from side to side it may have more.
+        lumps: Standard deviation of the heights of folds and layers, at most.
         generator: Of all that is drawn.
     """
-    u = torch.rand(5, generator=generator).tolist()
-    depth = deep_mm * (0.3 + 0.7 * u[0])
-    body = torch.tensor([0.5 * FIELD_MM * (0.6 + 1.4 * u[1]), depth / 2, 250 + 350 * u[2]])
-    aside = 0.3 * FIELD_MM * (u[3] - 0.5)
-    coarse = beam([view(*(max(1, count // COARSE) for count in size))])
-    parts = _ellipsoids(body, aside, generator)
-    spans = ellipsoid_spans(*parts, coarse)
+    u = torch.rand(6, generator=generator).tolist()
+    outwards = _share(OUTWARDS_MM, u[1])
+    # more narrow ones: of a limb, or of a pelvis that ends beyond the image
+    inwards = _share(INWARDS_MM, u[3] ** 2)
+    wide, deep = (outwards + inwards) / 2, deep_mm * (0.55 + 0.45 * u[0]) / 2
+    half = torch.tensor([wide, deep, 250 + 350 * u[2]])
+    # more of it lies behind the bones of a pelvis than before them
+    middle = torch.tensor([(inwards - outwards) / 2, deep * (0.6 * u[5] - 0.2), 0.0])
+    centres, half_axes = _ellipsoids(half, middle, generator)
+    return Body(centres, half_axes, _lumps(half, centres[0], lumps * u[4], generator))
+
+
+def soft_tissue(of: Body, seen_by: View) -> SoftTissue:
+    """The body along each ray of a camera."""
+    rows, columns = seen_by.rows, seen_by.columns
+    coarse = beam([binned(seen_by, min(COARSE, rows, columns))])
+    spans = ellipsoid_spans(of.centres, of.half_axes, coarse)
     body_spans, muscle_spans, gas_spans = spans.split((1, MUSCLES, BUBBLES))
     whole, gas = (
         (each[..., 1] - each[..., 0]).sum(dim=0).float() for each in (body_spans, gas_spans)
     )
     muscles = united_length(muscle_spans).float()
-    extent = whole.shape[1:]
-    uneven = _smooth_noise(extent, 5, generator) + 0.5 * _smooth_noise(extent, 13, generator)
-    whole = (whole * (1 + lumps * u[4] * uneven) - gas).clamp(min=0)
+    whole = (whole + lump_length(of.lumps, coarse) - gas).clamp(min=0)
     muscle = torch.minimum(whole, muscles)
     # the edge of an ellipsoid is steep: without the blur the coarse rays would be seen in it
     both = blurred(torch.cat([muscle, whole - muscle]), 0.7)[:, None]
-    return SoftTissue(*interpolate(both, size=size, mode="bilinear")[:, 0])
+    return SoftTissue(*interpolate(both, size=(rows, columns), mode="bilinear")[:, 0])
 
 
-def metal_thickness(room: Beam, generator: torch.Generator) -> Tensor:
-    """(H, W) mm of a stem, a plate with its screws, or a nail, somewhere about the isocentre."""
+def lump_length(lumps: Lumps, beams: Beam) -> Tensor:
+    """(N, H, W) mm of soft tissue that the lumps add to each ray, below 0 where they take away."""
+    along = normalize(towards_pixels(beams), dim=-1)
+    length = torch.zeros_like(along[..., 0])
+    for centre, sigma, height in zip(*lumps, strict=True):
+        away = (centre - beams.source)[:, None, None]
+        square = away.square().sum(dim=-1) - (away * along).sum(dim=-1).square()
+        # the integral of a Gaussian along a line that passes at this distance
+        length += height * sigma * math.sqrt(2 * math.pi) * torch.exp(-square / (2 * sigma**2))
+    return length.float()
+
+
+def metal(generator: torch.Generator) -> Implant:
+    """A stem, a plate with its screws, or a nail, somewhere about the isocentre."""
     kind, about, lean = torch.rand(3, generator=generator).tolist()
     made = (_stem, _plate, _nail)[int(3 * kind)]()
     turn = rotation(torch.tensor([0.0, 0.7 * (lean - 0.5), 0.0]))
     affine = torch.eye(4)
     affine[:3, :3] = turn @ rotation(torch.tensor([0.0, 0.0, 2 * math.pi * about]))
     affine[:3, 3] = 0.25 * FIELD_MM * (torch.rand(3, generator=generator) - 0.5)
-    placed = moved(made, affine)
-    return thickness(placed.vertices, placed.faces, room)[0].float()
+    return moved(made, affine)
 
 
-def _ellipsoids(body: Tensor, aside: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _ellipsoids(body: Tensor, middle: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Centres (K, 3) and half axes (K, 3, 3) of a body, its muscles and its bubbles of gas.
 
     Args:
         body: (3,) half axes, mm.
-        aside: Of its middle, across the image.
+        middle: (3,) of the body, mm.
         generator: Of all that is drawn.
     """
     wide, deep, _ = body.tolist()
@@ -111,18 +153,24 @@ def _ellipsoids(body: Tensor, aside: float, generator: torch.Generator) -> tuple
     away = torch.tensor([1.6 * wide, 0.8 * deep, FIELD_MM])
     centres = away * (torch.rand(len(half), 3, generator=generator) - 0.5)
     centres[0] = 0
-    centres[:, 0] += aside
+    centres += middle
     lean = torch.zeros(len(half), 3)
     lean[:, 1] = 0.2 * torch.randn(len(half), generator=generator)
     # rows are the axes, so each is turned from the left by the transpose
     return centres, torch.diag_embed(half) @ rotation(lean).transpose(-1, -2)
 
 
-def _smooth_noise(size: torch.Size, knots: int, generator: torch.Generator) -> Tensor:
-    """(H, W) deviation about 1."""
-    coarse = torch.randn(1, 1, knots, knots, generator=generator)
-    wide: Tensor = interpolate(coarse, size=tuple(size), mode="bicubic", align_corners=True)
-    return wide[0, 0]
+def _lumps(half: Tensor, middle: Tensor, most: float, generator: torch.Generator) -> Lumps:
+    """Lumps within a body of these half axes (3,) about its middle (3,)."""
+    away = torch.tensor([1.6, 1.6, 0.0]) * half + torch.tensor([0.0, 0.0, FIELD_MM])
+    centres = middle + away * (torch.rand(LUMPS, 3, generator=generator) - 0.5)
+    least, widest = LUMP_MM
+    sigmas = least + (widest - least) * torch.rand(LUMPS, generator=generator)
+    return Lumps(centres, sigmas, most * torch.randn(LUMPS, generator=generator))
+
+
+def _share(of: tuple[float, float], share: float) -> float:
+    return of[0] + (of[1] - of[0]) * share
 
 
 def _stem() -> Implant:

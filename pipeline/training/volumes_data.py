@@ -123,7 +123,7 @@ def scenes(
     exposure: Exposure,
     is_judged: bool = False,
 ) -> Source:
-    """The scenes of a pool, with an exposure that is drawn for every view.
+    """The scenes of a pool, exposed anew each time they are drawn.
 
     Args:
         files: Of the scenes; the one of number n shows case n modulo their count, as `pool.fill`.
@@ -149,7 +149,9 @@ def scenes(
 
     def sample(number: int, views: Sequence[int], generator: torch.Generator) -> Sample:
         scene = load(shown[number][0])
-        images, is_valid = exposed(scene.thickness[list(views)], exposure, generator)
+        thickness = scene.thickness[list(views)]
+        cameras = [scene.shots[view].camera(thickness.shape[-1]) for view in views]
+        images, is_valid = exposed(thickness, exposure, generator, cameras)
         return Sample(pictures(images, is_valid, size.image), share_of(scene))
 
     def share_of(scene: Simulated) -> Tensor:

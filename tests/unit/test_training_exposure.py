@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,14 +10,22 @@ import torch
 from torch import Tensor
 
 from pipeline.beam import beam
+from pipeline.thickness import thickness
 from pipeline.training.exposure import CLEAN, Exposure, exposed
-from pipeline.training.surroundings import metal_thickness, soft_tissue, view
+from pipeline.training.pool import Shot
+from pipeline.training.surroundings import Lumps, body, lump_length, metal, soft_tissue, view
+from pipeline.types import View, ViewName
 
 SIZE = 96
 
 
 def seeded(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def seen_from(name: ViewName) -> View:
+    """300 mm at the isocentre."""
+    return Shot(name, 1150.0, 950.0, 0.0, 0.0, 300 * 1150 / 950 / SIZE, True).camera(SIZE)
 
 
 def a_bone() -> Tensor:
@@ -68,12 +77,52 @@ def test_metal_is_there_as_often_as_asked() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_metal_has_the_extent_of_an_implant(seed: int) -> None:
-    metal = metal_thickness(beam([view(SIZE, SIZE)]), seeded(seed))
+    implant = metal(seeded(seed))
 
-    assert metal.min() >= 0
+    length = thickness(implant.vertices, implant.faces, beam([view(SIZE, SIZE)]))
+    assert length.min() >= 0
     # along its axis a nail or a plate is at most 200 mm long, across it a head has 32
-    assert 2 < metal.max() < 210
-    assert metal.count_nonzero() < 0.2 * SIZE * SIZE
+    assert 2 < length.max() < 210
+    assert length.count_nonzero() < 0.2 * SIZE * SIZE
+
+
+def test_two_cameras_in_one_place_see_one_patient() -> None:
+    """Nothing but the patient is drawn: no tube, no grain, no display."""
+    around = replace(CLEAN, soft_mm=180.0, lumps=0.4, implants=1.0)
+    twice, place = a_bone().repeat(2, 1, 1), seen_from(ViewName.AP)
+
+    for seed in range(4):
+        (one, other), _ = exposed(twice, around, seeded(seed), [place, place])
+        assert torch.allclose(one, other, atol=1e-5)
+    (one, other), _ = exposed(twice, around, seeded())
+    assert (one - other).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_metal_stands_as_high_in_the_lateral_view_as_in_the_frontal_one(seed: int) -> None:
+    """What is up to 120 mm from the isocentre is seen larger by less than a seventh."""
+    views = [seen_from(ViewName.AP), seen_from(ViewName.LL)]
+    nothing = torch.zeros(2, SIZE, SIZE)
+
+    images, _ = exposed(nothing, replace(CLEAN, implants=1.0), seeded(seed), views)
+
+    heights = [(image > 0.2).any(dim=1).nonzero()[:, 0].float() - SIZE / 2 for image in images]
+    for frontal, lateral in zip(*[(rows.min(), rows.max()) for rows in heights], strict=True):
+        assert abs(float(frontal - lateral)) < 2 + abs(float(frontal)) * 2 / 7
+
+
+def test_a_lump_adds_the_integral_of_its_gaussian() -> None:
+    lump = Lumps(torch.zeros(1, 3), torch.tensor([30.0]), torch.tensor([0.5]))
+    room = beam([seen_from(ViewName.LL)])
+
+    length = lump_length(lump, room)[0]
+
+    # half a share over 30 mm times the root of two pi; pixels are 3.1 mm apart at the isocentre
+    assert length.max() == pytest.approx(0.5 * 30 * math.sqrt(2 * math.pi), rel=0.01)
+    # the ray to the middle of a pixel at the border passes at 950 sin(atan(148.4 / 950))
+    beside = 950 * math.sin(math.atan(148.4375 / 950))
+    at_border = float(length.max()) * math.exp(-(beside**2) / (2 * 30**2))
+    assert length[SIZE // 2, 0] == pytest.approx(at_border, rel=0.02)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -131,7 +180,7 @@ def test_blur_and_display_keep_the_order_of_grey() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_body_is_no_thicker_than_asked(seed: int) -> None:
-    tissue = soft_tissue((SIZE, SIZE), 150.0, 0.0, seeded(seed))
+    tissue = soft_tissue(body(150.0, 0.0, seeded(seed)), view(SIZE, SIZE))
 
     assert tissue.muscle.shape == tissue.fat.shape == (SIZE, SIZE)
     assert torch.minimum(tissue.muscle, tissue.fat).min() >= 0
@@ -140,6 +189,8 @@ def test_a_body_is_no_thicker_than_asked(seed: int) -> None:
 
 
 def test_lumps_make_the_body_uneven() -> None:
-    even, uneven = (soft_tissue((SIZE, SIZE), 150.0, lumps, seeded(2)) for lumps in (0.0, 0.4))
+    even, uneven = (
+        soft_tissue(body(150.0, lumps, seeded(2)), view(SIZE, SIZE)) for lumps in (0.0, 0.4)
+    )
 
     assert (uneven.muscle + uneven.fat - even.muscle - even.fat).abs().max() > 5
