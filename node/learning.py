@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.safetensors_header import BrokenWeights
+from pipeline.training import peers
 from pipeline.training.following import kind_of
 from pipeline.training.settings import RunFault
 
@@ -54,20 +55,16 @@ def evaluate(out: Console, run: Path) -> None:
     out.print(f"Table: {table}", markup=False)
 
 
-def compare(out: Console, run: Path, *, views: int, minutes: float | None) -> None:
+def compare(out: Console, run: Path, *, minutes: float | None) -> None:
     """Judge the network of a run beside others; `minutes` as `pipeline.training.peers` says.
 
     Raises:
-        LearningError: MONAI is not installed, or the run cannot be compared.
+        LearningError: MONAI is to be trained and not installed, or the run cannot be compared.
     """
-    if not (find_spec("monai") and find_spec("einops")):
+    if minutes is not None and not (find_spec("monai") and find_spec("einops")):
         raise LearningError("The peers need the extra `train`, as in pip install .[train]")
-    # MONAI takes seconds to import, and no other command needs it
-    peers = import_module("pipeline.training.peers")
     try:
-        table = peers.compare(
-            run, views=views, minutes=minutes, say=lambda line: out.print(line, markup=False)
-        )
+        table = peers.compare(run, minutes=minutes, say=partial(out.print, markup=False))
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)

@@ -125,22 +125,22 @@ def compare(
         float | None,
         typer.Option(
             min=0.01,
-            help="Train every engine, lifting too, from scratch for so long; by default lifting is"
-            " the run's own network, and the others are trained for as long as it was.",
+            help="Train the networks over cubes, and lifting once more from scratch, for so long"
+            " each; by default all are judged as far as they are trained.",
         ),
     ] = None,
-    views: Annotated[int, typer.Option(min=1, max=2, help="Frontal, or frontal and lateral.")] = 2,
 ) -> None:
     """Judge a network beside published ones, the visual hull and a shape model.
 
-    All learn from the scenes of the run, and are judged on the people that it left out. Prints
-    the table with paired differences, and writes it into the run's folder as Markdown and as
-    JSON. Stop it when you like: the next call goes on with what is not yet trained.
+    All are given the same views of the people that the run left out, 1, 2, 3 and 5 of them, and
+    judged in the same cube. Prints the table with paired differences, and writes it into the
+    run's folder as Markdown and as JSON. What was found of an engine is kept until its weights
+    change: another one can be added without judging all again.
     """
     from node import learning
 
     try:
-        learning.compare(out, run, views=views, minutes=minutes)
+        learning.compare(out, run, minutes=minutes)
     except learning.LearningError as fault:
         end(str(fault), SETTINGS_WRONG)
 

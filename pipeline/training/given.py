@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -31,10 +33,38 @@ class Given(NamedTuple):
     outlines: Tensor
     """(V, T, H / 2, W / 2) bool, filled, of each true bone in each view, for those that start from
     outlines: a network must not look at it."""
+    cubes: Mapping[str, Tensor] = MappingProxyType({})
+    """By region: (3,) mm, where the cube of a network of it stands, for those that know no camera;
+    as far beside the bone's usual place as in their training."""
+
+    def first(self, views: int) -> Given:
+        """The same of the first so many views alone."""
+        seen = Seen(*(part[:, :views] for part in self.seen))
+        return self._replace(
+            seen=seen, radiographs=self.radiographs[:views], outlines=self.outlines[:views]
+        )
 
 
 Reconstruct = Callable[[Given], Tensor]
-"""To (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as the archive."""
+"""To (T, N, N, N) signed distances over the cube, mm, axes z, y, x; N as the archive, T the bones
+that are asked for: those of the region, where an engine does not say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One that is compared with others."""
+
+    name: str
+    reconstruct: Reconstruct
+    bones: tuple[str, ...]
+    """Of its channels."""
+    parameters: int
+    """Numbers that were learned from people."""
+    trained: str
+    """How long, of how much: whether to its end, or until some minutes were over."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """By the numbers of views that it cannot take: why."""
+    remark: str = ""
 
 
 def given_of(

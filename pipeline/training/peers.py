@@ -1,158 +1,126 @@
 """`compare` of a run file: the network beside published ones, the visual hull and a shape model.
 
-All learn from the people and the scenes of the run, for the same time by the clock on the wall,
-and are judged on the people that are left out, in the same poses and images as by `evaluate`. What
-learns is trained for the views that are asked for; lifting learns from one to three of any views,
-as the run says, which costs it some of its time.
+All are judged on the people that are left out, from the same samples, in the same cube, as far as
+they are trained. Networks with run files of their own are trained by these. Those over cubes, and
+lifting once more from scratch, are trained here on the run's scenes, each for the same minutes by
+the clock on the wall: what they reach is told beside what the others reach at their end, and is
+named as such.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from pipeline.training import loop, peers_nets, peers_shape
-from pipeline.training.archive import Archive
-from pipeline.training.command import Say, archive_of, learned_from, shape_of, trained
+from pipeline.training import loop, peers_samples
+from pipeline.training.command import Say, shape_of
 from pipeline.training.evaluating import left_out
-from pipeline.training.given import Given, Reconstruct, network
-from pipeline.training.judging import CONDITIONS, Judgement, judged
 from pipeline.training.peers_budget import spend
-from pipeline.training.peers_cubes import cube_engine
-from pipeline.training.peers_hull import hull_engine
-from pipeline.training.peers_table import Engine, as_json, as_markdown, compared
-from pipeline.training.settings import Peers, RunFault, RunSettings, read
+from pipeline.training.peers_engines import (
+    ANEW,
+    CUBE_VIEWS,
+    LIFTING,
+    Comparison,
+    comparison_of,
+    entrants,
+)
+from pipeline.training.peers_judging import Found, Judge, found_of
+from pipeline.training.peers_table import as_markdown, compared
 
-LIFTING = "lifting"
-OUTLINES = "true outlines of each bone are given to it"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What every candidate is made for."""
-
-    archive: Archive
-    settings: RunSettings
-    views: int
-    minutes: float | None
-    """None: as long as the run has trained."""
-    folder: Path
-    """Of the checkpoints of the peers, and of the tables."""
+TRAINED_HERE = ("attention-unet", "swin-unetr")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An engine that is ready to be judged."""
-
-    name: str
-    reconstruct: Reconstruct
-    parameters: int
-    trained_s: float
-    remark: str
-
-
-def compare(path: Path, *, views: int = 2, minutes: float | None = None, say: Say = print) -> Path:
-    """Train and judge every engine of the run's `peers`; the path of the table.
+def compare(
+    path: Path, *, minutes: float | None = None, say: Say = print, judge: Judge | None = None
+) -> Path:
+    """Judge every engine of the run's `peers` and `comparison`; the path of the table.
 
     Args:
-        path: The run file; its pool must have been simulated.
-        views: 1 (frontal) or 2 (frontal and lateral): what is given.
-        minutes: Of the training of each engine, lifting too, from scratch. By default lifting is
-            the run's checkpoint, and the others are trained for as long as that was.
+        path: The run file of the lifting network.
+        minutes: Train each network over cubes, for each number of views that it takes, and
+            lifting from scratch, for so long; the run's pool must have been simulated. By
+            default nobody is trained.
         say: Is given what happens, a line at a time.
+        judge: Judges an entrant; by default in a process of its own.
 
     Raises:
-        RunFault: the run has no checkpoint, nobody to judge on, or an engine that is unknown.
+        RunFault: there is nobody to judge on, or an engine that is unknown.
     """
-    settings = read(path)
-    unknown = set(settings.peers.engines) - set(Peers().engines)
-    if unknown:
-        raise RunFault(f"peers.engines: {', '.join(sorted(unknown))} is none of them")
-    archive = archive_of(settings)
-    cases = left_out(archive, settings)
-    folder = settings.folder / f"compare-{views}"
-    folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[Judgement]] = {}
-    engines = []
-    for candidate in _candidates(Comparison(archive, settings, views, minutes, folder), say):
-        seconds: list[float] = []
-        found[candidate.name] = judged(
-            _timed(candidate.reconstruct, seconds),
-            archive,
-            cases,
-            [one for one in CONDITIONS if len(one.views) == views],
-            image_size=settings.network.image_size,
-            seed=settings.evaluation.seed,
-            repeats=settings.evaluation.repeats,
-            told=_teller(candidate.name, say),
-        )
-        mean = sum(seconds) / len(seconds)
-        engines.append(
-            Engine(
-                candidate.name, candidate.parameters, candidate.trained_s, mean, candidate.remark
-            )
-        )
+    of = comparison_of(path)
+    settings = of.settings
+    cases = peers_samples.chosen(left_out(of.archive, settings), settings.comparison.legs)
+    of.folder.mkdir(parents=True, exist_ok=True)
+    if minutes is not None:
+        _train(of, 60 * minutes, say)
+    files = peers_samples.kept(
+        of.folder,
+        of.archive,
+        cases,
+        image_size=settings.network.image_size,
+        seed=settings.comparison.seed,
+    )
+    found = []
+    for entrant in entrants(of):
+        one = found_of(entrant, of, files, judge)
+        say(f"{one.name}: {one.failed or f'{len(one.judgements)} bones judged'}")
+        found.append(one)
+    return _written(of, found, say)
+
+
+def _written(of: Comparison, found: list[Found], say: Say) -> Path:
+    settings = of.settings.comparison
     rows = compared(found, LIFTING)
-    table = as_markdown(engines, rows, LIFTING)
-    title = f"Region {archive.region.name}, people of fold {settings.fold}, views: {views}.\n\n"
-    (folder / "compared.md").write_text(title + table, encoding="utf-8")
-    (folder / "compared.json").write_text(json.dumps(as_json(engines, rows, found), indent=1))
+    title = (
+        f"Region {of.archive.region.name}, people of fold {of.settings.fold}, simulated:"
+        " neighbours, soft tissue, noise, collimation; the cameras are known. Cube of"
+        f" {of.archive.region.cube_mm:.0f} mm, {of.archive.region.voxels} voxels along each edge;"
+        f" {settings.threads} thread{'s' if settings.threads > 1 else ''}.\n\n"
+    )
+    table = title + as_markdown(found, rows, settings.views, LIFTING)
+    (of.folder / "compared.md").write_text(table, encoding="utf-8")
+    told = {"rows": [asdict(one) for one in rows], "engines": [asdict(one) for one in found]}
+    (of.folder / "compared.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
     say(table)
-    return folder / "compared.md"
+    return of.folder / "compared.md"
 
 
-def _candidates(of: Comparison, say: Say) -> Iterator[Candidate]:
-    """Lifting and each peer, trained when its turn has come."""
-    torch.set_num_threads(of.settings.training.threads)
-    lifting = _lifting(of, say)
-    yield lifting
-    region = of.archive.region
+def _train(of: Comparison, seconds: float, say: Say) -> None:
+    """Each trains on until its minutes are over; who was trained as long before is left alone."""
+    _train_lifting(of, seconds, say)
     for name in of.settings.peers.engines:
-        if name == "visual-hull":
-            if of.views > 1:
-                reconstruct = hull_engine(cube_mm=region.cube_mm, size=region.voxels)
-                yield Candidate(name, reconstruct, 0, 0.0, OUTLINES)
-        elif name == "shape-model":
-            yield _shape_model(of)
-        else:
-            budget = lifting.trained_s if of.minutes is None else 60 * of.minutes
-            yield _cube_network(of, name, budget, say)
+        if name in TRAINED_HERE:
+            for views in CUBE_VIEWS:
+                if views in of.settings.comparison.views:
+                    _train_cubes(of, name, views, seconds, say)
 
 
-def _lifting(of: Comparison, say: Say) -> Candidate:
-    settings, size = of.settings, of.archive.region.voxels
-    if of.minutes is None:
-        net, step = trained(of.archive, settings)
-        seconds = _seconds_of(settings)
-    else:
-        home, shape = _home(of, LIFTING), shape_of(of.archive, settings)
-        run = loop.start(shape, settings.training, home / "checkpoint.pt")
+def _train_lifting(of: Comparison, seconds: float, say: Say) -> None:
+    home = _made(of.home(ANEW))
+    training = of.settings.training
+    run = loop.start(shape_of(of.archive, of.settings), training, home / "checkpoint.pt")
 
-        def go(steps: int, until: float) -> None:
-            training = replace(settings.training, steps=steps)
-            loop.train(run, training, settings.folder / "pool", home, until=until)
-            say(f"{LIFTING}: step {run.step} of about {steps}")
+    def go(steps: int, until: float) -> None:
+        loop.train(
+            run, replace(training, steps=steps), of.settings.folder / "pool", home, until=until
+        )
+        say(f"{ANEW}: step {run.step} of about {steps}")
 
-        seconds = spend(60 * of.minutes, home, lambda: run.step, go)
-        net, step = run.average.cpu().eval(), run.step
-    return Candidate(LIFTING, network(net, size=size), _count(net), seconds, f"{step} steps")
+    spend(seconds, home, lambda: run.step, go)
 
 
-def _cube_network(of: Comparison, name: str, budget_s: float, say: Say) -> Candidate:
-    peers, region, home = of.settings.peers, of.archive.region, _home(of, name)
+def _train_cubes(of: Comparison, name: str, views: int, seconds: float, say: Say) -> None:
+    # MONAI takes seconds to import: who only judges what is trained does without
+    peers_nets = import_module("pipeline.training.peers_nets")
+    peers, region, home = of.settings.peers, of.archive.region, _made(of.home(name, views))
     training, checkpoint = of.settings.training, home / "checkpoint.pt"
     run = peers_nets.start(
         name,
         peers,
         training,
         checkpoint,
-        views=of.views,
+        views=views,
         bones=len(region.targets),
         cube_mm=region.cube_mm,
     )
@@ -160,58 +128,11 @@ def _cube_network(of: Comparison, name: str, budget_s: float, say: Say) -> Candi
     def go(steps: int, until: float) -> None:
         pool, scheduled = of.settings.folder / "pool", replace(training, steps=steps)
         loss = peers_nets.train(run, peers, scheduled, pool, checkpoint, until=until)
-        say(f"{name}: step {run.step} of about {steps}, loss {loss:.3f}")
+        say(f"{name}, {views} views: step {run.step} of about {steps}, loss {loss:.3f}")
 
-    seconds = spend(budget_s, home, lambda: run.step, go)
-    net = run.net.cpu().eval()
-    reconstruct = cube_engine(net, grid=peers.grid, cube_mm=region.cube_mm, size=region.voxels)
-    return Candidate(name, reconstruct, _count(net), seconds, f"{run.step} steps")
+    spend(seconds, home, lambda: run.step, go)
 
 
-def _shape_model(of: Comparison) -> Candidate:
-    peers, region = of.settings.peers, of.archive.region
-    began = time.monotonic()
-    shapes = peers_shape.learned(of.archive, learned_from(of.archive, of.settings), peers.modes)
-    seconds = time.monotonic() - began
-    reconstruct = peers_shape.shape_engine(
-        shapes, cube_mm=region.cube_mm, size=region.voxels, rounds=peers.rounds
-    )
-    numbers = sum(shape.mean.numel() + shape.modes.numel() for shape in shapes)
-    return Candidate("shape-model", reconstruct, numbers, seconds, OUTLINES)
-
-
-def _seconds_of(settings: RunSettings) -> float:
-    """How long the run was trained, as its curve tells: a line for every so many steps."""
-    lines = (settings.folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
-    each = [float(json.loads(line)["seconds_a_step"]) for line in lines]
-    return sum(each) * settings.training.log_every
-
-
-def _home(of: Comparison, name: str) -> Path:
-    home = of.folder / name
-    home.mkdir(exist_ok=True)
+def _made(home: Path) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
     return home
-
-
-def _count(net: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
-def _timed(reconstruct: Reconstruct, seconds: list[float]) -> Reconstruct:
-    def timed(given: Given) -> Tensor:
-        began = time.monotonic()
-        made = reconstruct(given)
-        seconds.append(time.monotonic() - began)
-        return made
-
-    return timed
-
-
-def _teller(name: str, say: Say) -> Callable[[Judgement], None]:
-    def told(one: Judgement) -> None:
-        say(
-            f"{name}, {one.case} {one.bone}, {one.condition}:"
-            f" Dice {one.dice:.3f}, ASSD {one.assd_mm:.2f} mm"
-        )
-
-    return told

@@ -1,4 +1,4 @@
-"""One table of several engines that were judged on the same people.
+"""One table of several engines that were judged on the same samples.
 
 Differences are paired: of each person, the peer minus the reference, so that a person who is hard
 for all widens no interval. Means and 95 % bootstrap intervals are over people.
@@ -7,121 +7,123 @@ for all widens no interval. Means and 95 % bootstrap intervals are over people.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from statistics import fmean
+from dataclasses import dataclass
 
-from pipeline.training.judging import Interval, Judgement, interval
+from pipeline.training.over_people import Interval, by_person, interval, told
+from pipeline.training.peers_judging import Cost, Found, Judgement
 
-MEASURES = {"dice": ("Dice", 3), "assd_mm": ("ASSD mm", 2), "hd95_mm": ("HD95 mm", 2)}
+MEASURES = {
+    "dice": ("Dice", 3),
+    "iou": ("IoU", 3),
+    "assd_mm": ("ASSD mm", 2),
+    "hd95_mm": ("HD95 mm", 1),
+}
 """What is compared: its heading and its decimals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """Who is compared, and what it cost."""
-
-    name: str
-    parameters: int
-    """Numbers that were learned from people."""
-    trained_s: float
-    """By the clock on the wall, without the simulation of the scenes."""
-    answers_s: float
-    """Mean over the reconstructions."""
-    remark: str = ""
+PAIRED = "assd_mm"
+"""What is subtracted in the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One engine's bone under one condition."""
+    """One engine's bone from so many views."""
 
-    condition: str
     bone: str
     engine: str
+    views: int
     people: int
     means: Mapping[str, Interval]
     """By measure."""
+    worst_mm: float
+    """The largest ASSD of a sample."""
     differences: Mapping[str, Interval]
-    """From the reference, by measure; empty for the reference itself."""
+    """From the reference, by measure; empty for the reference itself, and for what it has not."""
 
 
-def compared(found: Mapping[str, Sequence[Judgement]], reference: str) -> list[Row]:
-    """The rows of the table, bone by bone; engines in the order of `found`.
+def compared(found: Sequence[Found], reference: str) -> list[Row]:
+    """The rows of the table, bone by bone, engine by engine, by number of views.
 
     Args:
-        found: What was judged, by engine; an engine need not stand under every condition.
-        reference: The engine that all others are subtracted from.
+        found: What was found of each engine; those that failed have no row.
+        reference: The engine that all others are subtracted from, where it was judged.
 
     Raises:
         ValueError: an engine was judged on other cases than the reference, and nothing is paired.
     """
+    bones = dict.fromkeys(j.bone for one in found for j in one.judgements)
+    theirs = [j for one in found if one.name == reference for j in one.judgements]
     rows = []
-    for condition, bone in dict.fromkeys((j.condition, j.bone) for j in found[reference]):
-        for engine in found:
-            here = _at(found[engine], condition, bone)
-            if not here:
-                continue
-            other = _at(found[reference], condition, bone)
-            if [j.case for j in here] != [j.case for j in other]:
-                raise ValueError(f"{engine} and {reference} were judged on different cases")
-            mine = {m: _by_person(here, m) for m in MEASURES}
-            theirs = {m: _by_person(other, m) for m in MEASURES}
-            means = {m: interval(list(mine[m].values())) for m in MEASURES}
-            apart = {
-                m: interval([mine[m][person] - theirs[m][person] for person in mine[m]])
-                for m in MEASURES
-            }
-            differences = {} if engine == reference else apart
-            people = len({j.person for j in here})
-            rows.append(Row(condition, bone, engine, people, means, differences))
+    for bone in bones:
+        for one in found:
+            for views in sorted({j.views for j in one.judgements if j.bone == bone}):
+                here = _at(one.judgements, bone, views)
+                other = [] if one.name == reference else _at(theirs, bone, views)
+                if other and [j.case for j in here] != [j.case for j in other]:
+                    raise ValueError(f"{one.name} and {reference} were judged on different cases")
+                rows.append(_row(one.name, here, other))
     return rows
 
 
-def as_markdown(engines: Sequence[Engine], rows: Sequence[Row], reference: str) -> str:
-    """Two tables: what each engine cost, and how good it was."""
-    lines = ["| engine | parameters | trained for s | answers in s | |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {e.name} | {e.parameters:,} | {e.trained_s:,.0f} | {e.answers_s:.2f} | {e.remark} |"
-        for e in engines
-    ]
-    headings = [heading for heading, _ in MEASURES.values()]
-    titles = ["condition (simulated)", "bone", "people", "engine"]
-    titles += [f"{heading} (95 %)" for heading in headings]
-    titles += [f"{heading} minus that of {reference} (95 %)" for heading in headings]
-    lines += ["", f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
-    for row in rows:
-        cells = [row.condition, row.bone.replace("_", " "), str(row.people), row.engine]
-        cells += [_told(row.means[m], digits) for m, (_, digits) in MEASURES.items()]
-        cells += [
-            _told(row.differences[m], digits, sign="+") if row.differences else ""
-            for m, (_, digits) in MEASURES.items()
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def as_markdown(
+    found: Sequence[Found], rows: Sequence[Row], views: Sequence[int], reference: str
+) -> str:
+    """Who they are, how good each is from how many views and what that costs, and what is missing.
+
+    Args:
+        found: As for `compared`.
+        rows: That it made.
+        views: The numbers of views that were asked for.
+        reference: As there.
+    """
+    lines = ["| engine | parameters | trained | |", "|---|---|---|---|"]
+    for one in found:
+        facts = f"{one.parameters:,} | {one.trained} | {one.remark}"
+        lines.append(f"| {one.name} | {f'- | - | failed: {one.failed}' if one.failed else facts} |")
+    headings = [f"{heading} (95 %)" for heading, _ in MEASURES.values()]
+    headings += ["worst ASSD", f"ASSD minus that of {reference} (95 %)", "processor s", "GB"]
+    for bone in dict.fromkeys(row.bone for row in rows):
+        here = [row for row in rows if row.bone == bone]
+        people = max(row.people for row in here)
+        titles = [f"{bone.replace('_', ' ')}, {people} people", "views", *headings]
+        lines += ["", f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+        for one in found:
+            own = {row.views: row for row in here if row.engine == one.name}
+            costs = {cost.views: cost for cost in one.costs}
+            for count in views if own else ():
+                cells = _cells(own[count], costs[count]) if count in own else ["-"] * len(headings)
+                lines.append(f"| {' | '.join([one.name, str(count), *cells])} |")
+    return "\n".join([*lines, *_reasons(found, views)]) + "\n"
 
 
-def as_json(
-    engines: Sequence[Engine], rows: Sequence[Row], found: Mapping[str, Sequence[Judgement]]
-) -> Mapping[str, object]:
-    """The same with every single case."""
-    return {
-        "engines": [asdict(one) for one in engines],
-        "rows": [asdict(one) for one in rows],
-        "cases": {name: [asdict(one) for one in judged] for name, judged in found.items()},
+def _row(engine: str, here: Sequence[Judgement], other: Sequence[Judgement]) -> Row:
+    mine = {measure: by_person(here, measure) for measure in MEASURES}
+    theirs = {measure: by_person(other, measure) for measure in MEASURES}
+    apart = {
+        measure: interval([own - theirs[measure][who] for who, own in mine[measure].items()])
+        for measure in (MEASURES if other else ())
     }
+    means = {measure: interval(list(mine[measure].values())) for measure in MEASURES}
+    worst = max(j.assd_mm for j in here)
+    return Row(here[0].bone, engine, here[0].views, len(mine[PAIRED]), means, worst, apart)
 
 
-def _at(judgements: Sequence[Judgement], condition: str, bone: str) -> list[Judgement]:
-    return [j for j in judgements if (j.condition, j.bone) == (condition, bone)]
+def _cells(row: Row, cost: Cost) -> list[str]:
+    cells = [told(row.means[m], digits) for m, (_, digits) in MEASURES.items()]
+    apart = row.differences.get(PAIRED)
+    cells += [f"{row.worst_mm:.2f}", told(apart, 2, sign="+") if apart else ""]
+    return [*cells, f"{cost.seconds:.1f}", f"{cost.memory_gb:.1f}"]
 
 
-def _by_person(judgements: Sequence[Judgement], measure: str) -> dict[str, float]:
-    people = dict.fromkeys(j.person for j in judgements)
-    return {
-        person: fmean(getattr(j, measure) for j in judgements if j.person == person)
-        for person in people
-    }
+def _reasons(found: Sequence[Found], views: Sequence[int]) -> list[str]:
+    """Why there is a "-"."""
+    lines = []
+    for one in found:
+        asked = [(count, why) for count, why in one.refused if count in views]
+        for why in dict.fromkeys(why for _, why in asked):
+            counts = ", ".join(str(count) for count, reason in asked if reason == why)
+            noun = "view" if counts == "1" else "views"
+            lines.append(f"- {one.name}, {counts} {noun}: {why}.")
+    return ["", *lines] if lines else []
 
 
-def _told(of: Interval, digits: int, sign: str = "") -> str:
-    mean, low, high = (f"{value:{sign}.{digits}f}" for value in (of.mean, of.low, of.high))
-    return f"{mean} ({low} to {high})"
+def _at(judgements: Sequence[Judgement], bone: str, views: int) -> list[Judgement]:
+    return [j for j in judgements if (j.bone, j.views) == (bone, views)]

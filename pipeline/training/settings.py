@@ -66,6 +66,22 @@ class Peers:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """On what `compare` judges, and which networks with run files of their own it judges too."""
+
+    runs: tuple[str, ...] = ()
+    """Run files, beside this one, of volumetric families and of tomography."""
+    views: tuple[int, ...] = (1, 2, 3, 5)
+    """How many views of a sample are given; there are five."""
+    legs: int = 2
+    """Of each person who is left out, at most."""
+    threads: int = 1
+    """Of each engine while it is judged."""
+    seed: int = 7
+    """Of the samples."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSettings:
     """A run."""
 
@@ -85,6 +101,7 @@ class RunSettings:
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
     peers: Peers = field(default_factory=Peers)
+    comparison: Compared = field(default_factory=Compared)
 
 
 def read(path: Path) -> RunSettings:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.recurrent import order_spread, overlap
-from pipeline.training.judging import Interval, interval
+from pipeline.training.over_people import Interval, interval
 from pipeline.training.volumes_data import Item, Sample, Source
 from pipeline.training.voxel_metrics import f_score
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from pipeline.training.judging import Interval, interval
+from pipeline.training.over_people import Interval, interval
 from pipeline.training.volumes_judging import Claim, Condition, Judgement, by_owner
 
 MEASURES = {"iou_30": "IoU at .3", "iou_40": "IoU at .4", "f_score": "F-score at 1 %"}

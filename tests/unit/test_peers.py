@@ -1,43 +1,32 @@
-"""The peers that the network is compared with: what they are given, that they learn, the table."""
+"""The peers that the network is compared with: what they are given, and that they learn."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
-from node.learning import LearningError, compare
 from pipeline.models.framing import FIELD, projection
 from pipeline.training.archive import Archive
 from pipeline.training.batches import Conditions
 from pipeline.training.exposure import CLEAN
 from pipeline.training.given import Given
-from pipeline.training.judging import Judgement, isosurface
 from pipeline.training.loop import Training
 from pipeline.training.peers_budget import AT_FIRST, spend
 from pipeline.training.peers_cubes import cube_engine, cube_loss_of, repeated
-from pipeline.training.peers_table import Engine, as_markdown, compared
 from pipeline.training.pool import fill
 from pipeline.training.posing import centres
 from pipeline.training.settings import Peers
+from pipeline.training.surfaces import isosurface
 from pipeline.types import ViewName
-from tests.toy_region import CENTRES, RUN, as_seen, radius, straight, toy_archive
+from tests.toy_region import CENTRES, as_seen, radius, straight, toy_archive
 
 SIZE = 32
 CUBE_MM = 120.0
 STILL = Conditions(exposure=CLEAN)
-PEERS = """
-[peers]
-engines = {engines}
-grid = 32
-attention = [4, 8]
-rounds = 4
-"""
 
 
 @pytest.fixture(scope="module")
@@ -187,94 +176,3 @@ def test_a_budget_is_spent_whatever_the_pace_and_not_twice(tmp_path: Path) -> No
     assert set(asked[1:]) <= {16, 17, 33, 34}
     assert spent(100.0) == pytest.approx(100, abs=3)
     assert taken[0] in (33, 34)
-
-
-def _judgements(values: dict[str, list[float]]) -> list[Judgement]:
-    return [
-        Judgement(
-            "c", person, f"{person}-{side}", "femur", 1 - value / 100, value, 2 * value, value
-        )
-        for person, sides in values.items()
-        for side, value in enumerate(sides)
-    ]
-
-
-def test_a_peer_that_is_always_so_much_worse_is_so_without_doubt() -> None:
-    """People differ by a factor of nine, both engines alike: the pairs leave no interval."""
-    people = {"a": [1.0, 3.0], "b": [5.0], "c": [9.0]}
-    worse = {person: [v + 0.5 for v in sides] for person, sides in people.items()}
-
-    rows = compared({"lifting": _judgements(people), "peer": _judgements(worse)}, "lifting")
-
-    ours, peer = rows
-    assert (ours.engine, peer.engine, peer.people) == ("lifting", "peer", 3)
-    assert ours.means["assd_mm"].mean == pytest.approx((2 + 5 + 9) / 3)
-    assert ours.means["assd_mm"].high - ours.means["assd_mm"].low > 3
-    assert not ours.differences
-    for measure, shift in (("dice", -0.005), ("assd_mm", 0.5), ("hd95_mm", 1.0)):
-        apart = peer.differences[measure]
-        assert (apart.mean, apart.low, apart.high) == pytest.approx((shift, shift, shift))
-    table = as_markdown([Engine("peer", 12345, 60.0, 0.5)], rows, "lifting")
-    assert "| peer | 12,345 | 60 | 0.50 |" in table
-    assert "+0.50 (+0.50 to +0.50)" in table
-
-
-def test_two_people_who_disagree_leave_everything_open() -> None:
-    """Drawn anew, both are the same one in half of the draws: a quarter each, far above 2.5 %."""
-    ours, peer = _judgements({"a": [1.0], "b": [1.0]}), _judgements({"a": [1.0], "b": [2.0]})
-    apart = compared({"lifting": ours, "peer": peer}, "lifting")[1].differences["assd_mm"]
-    assert (apart.mean, apart.low, apart.high) == pytest.approx((0.5, 0.0, 1.0))
-
-
-def test_engines_that_were_judged_on_different_people_are_not_compared() -> None:
-    found = {"lifting": _judgements({"a": [1.0]}), "peer": _judgements({"b": [1.0]})}
-    with pytest.raises(ValueError, match="different cases"):
-        compared(found, "lifting")
-
-
-def _run_file(folder: Path, toy: Archive, engines: list[str]) -> Path:
-    (folder / "toy.npz").write_bytes(toy.path.read_bytes())
-    path = folder / "run.toml"
-    run = RUN.format(fold=0, scenes=2, steps=4000, batch=2) + PEERS.format(engines=engines)
-    path.write_text(run, encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize(
-    ("views", "engines", "judged"),
-    [
-        (1, ["attention-unet", "shape-model", "visual-hull"], ["attention-unet", "shape-model"]),
-        (2, ["visual-hull"], ["visual-hull"]),
-    ],
-)
-def test_the_command_trains_judges_and_writes_one_table(
-    pool: Path, tmp_path: Path, views: int, engines: list[str], judged: list[str]
-) -> None:
-    """One view has no hull, and is one of the conditions; two views are the four others."""
-    small = toy_archive(tmp_path / "small.npz", people=2)
-    path = _run_file(tmp_path, small, engines)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "pool").symlink_to(pool)
-
-    compare(Console(record=True, width=120), path, views=views, minutes=0.01)
-
-    folder = tmp_path / "run" / f"compare-{views}"
-    told = json.loads((folder / "compared.json").read_text())
-    assert [engine["name"] for engine in told["engines"]] == ["lifting", *judged]
-    assert all(e["trained_s"] > 0 for e in told["engines"] if e["name"] != "visual-hull")
-    conditions = {1: 1, 2: 4}[views]
-    assert len(told["rows"]) == conditions * 2 * (1 + len(judged))
-    assert {case["person"] for case in told["cases"]["lifting"]} == {"toy-0"}
-    assert "minus that of lifting" in (folder / "compared.md").read_text()
-
-
-def test_a_comparison_that_cannot_be_made_says_why(toy: Archive, tmp_path: Path) -> None:
-    out = Console(record=True)
-    path = _run_file(tmp_path, toy, ["visual-hull"])
-    with pytest.raises(LearningError, match="train first"):
-        compare(out, path, views=2, minutes=None)
-    with pytest.raises(LearningError, match="no scenes"):
-        compare(out, path, views=2, minutes=0.01)
-    path = _run_file(tmp_path, toy, ["a-transformer"])
-    with pytest.raises(LearningError, match=r"peers\.engines: a-transformer"):
-        compare(out, path, views=2, minutes=None)
