@@ -56,7 +56,7 @@ def test_every_region_has_a_run_file_that_can_be_followed(region: str) -> None:
     assert settings.archive.name == f"{region}.npz"
     assert settings.folder.name == region
     # a closer look is taken from two views and more
-    one_view = 0.0 if region in WITHIN else 0.4
+    one_view = 0.0 if region in WITHIN else 0.5
     assert settings.training.conditions.one_view == pytest.approx(one_view)
     closer = [read(config / name).folder.name for name in settings.evaluation.closer]
     assert closer == [name for name, within in WITHIN.items() if within.region == region]
