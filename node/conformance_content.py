@@ -93,6 +93,10 @@ An Encapsulated STL object holds one bone as binary STL in mm and LPS. A surface
 mesh a bone, with normals. The voxels of a segment are those of probability 0.5 or more, which is
 where the surface lies.
 
+The model volume holds 1000 times the probability of bone. Where an engine estimates a density from
+one radiograph (`tomography`), it holds 1000 times the relative share of cortical bone instead, its
+series is called Density, and the one segment is what exceeds the threshold of the weights.
+
 {table(("Kind", "Series", "Series Number", "By default"), rows)}
 
 The Series Number is that of a right side; {left} is added for a left one, {none} where the region
@@ -189,7 +193,8 @@ def deviations() -> str:
   was done stands in Surface Processing Description and Surface Comments: the ratio and the
   algorithm that YES requires are errors to dciodvfy (2022), whatever the value is.
 - dciodvfy (2022) knows neither Label Map Segmentation Storage nor a segment of number 0.
-- Rescale Type of the model volume is US, unspecified: its values are probabilities and no HU.
+- Rescale Type of the model volume is US, unspecified: its values are probabilities or relative
+  densities, and no HU.
 - Encapsulated STL is a Standard Extended SOP Class: region, bone, Tracking ID and Tracking UID have
   no place in its IOD.
 - Contributing Equipment Sequence has the Device UID of the algorithm, as IHE AI Results asks.
