@@ -30,14 +30,13 @@ from pipeline.training.peers_samples import ALL_BONES, VIEWS
 from pipeline.training.posing import centres
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes_data import Source
+from pipeline.training.volumes_export import LEVELS
 from pipeline.training.volumes_families import Family, family
 from pipeline.training.volumes_loop import trained
 from pipeline.training.volumes_settings import Regional
 
-LEVELS = tuple(0.05 * n for n in range(4, 14))
-"""Of probability, that are tried."""
 TRIED = 12
-"""Scenes that they are tried on."""
+"""Scenes that `LEVELS` are tried on."""
 TRIED_VIEWS = 2
 ONE_RADIOGRAPH = "it takes one radiograph"
 

@@ -19,6 +19,7 @@ from pipeline.training.peers_judging import Found, found_of, in_own_process, jud
 from pipeline.training.peers_runs import placed
 from pipeline.training.posing import centres
 from pipeline.training.surfaces import isosurface
+from tests.tiny_family import NETWORK
 from tests.toy_region import RUN, SIZE, toy_archive
 
 COMPARED = """
@@ -46,11 +47,6 @@ pool = "run/pool"
 held = "held"
 bone = "femur"
 image_size = 32
-[network]
-image_size = 64
-stem = 8
-heads = [8, 8, 8]
-decoder = [8, 4]
 """
 DENSITY = """
 archive = "toy.npz"
@@ -151,7 +147,7 @@ def test_one_command_compares_everyone_and_an_engine_more_changes_nobody(
     toy: Archive, tmp_path: Path
 ) -> None:
     path = run_file(tmp_path, toy, ["visual-hull"], ["density.toml"])
-    (tmp_path / "family.toml").write_text(FAMILY, encoding="utf-8")
+    (tmp_path / "family.toml").write_text(FAMILY + NETWORK, encoding="utf-8")
     (tmp_path / "density.toml").write_text(DENSITY, encoding="utf-8")
     command.train(path, lambda _: None)
     volumes.train(tmp_path / "family.toml", lambda _: None)

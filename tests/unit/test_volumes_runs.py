@@ -1,4 +1,4 @@
-"""Runs of the volumetric families: what a run file may say, stages, resumption, and the tables."""
+"""Runs of the volumetric families: stages, resumption, and the tables."""
 
 from __future__ import annotations
 
@@ -16,88 +16,23 @@ from rich.console import Console
 from torch import Tensor
 
 from node import learning
-from pipeline.models.pix2vox import Pix2VoxShape
-from pipeline.models.recurrent import RecurrentShape, Unit
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes import train
 from pipeline.training.volumes_curve import draw
 from pipeline.training.volumes_data import Item, Sample, Source
 from pipeline.training.volumes_evaluating import evaluate
-from pipeline.training.volumes_families import FAMILIES, Family, family
+from pipeline.training.volumes_families import family
 from pipeline.training.volumes_loop import Learned, Run, stage_at, start
 from pipeline.training.volumes_loop import train as train_run
-from pipeline.training.volumes_settings import (
-    Plan,
-    Published,
-    Regional,
-    Stage,
-    is_volume_run,
-    read,
-    shaped,
-)
+from pipeline.training.volumes_settings import Plan, Stage
 from tests.published_folders import write_models
-from tests.toy_region import toy_archive
-
-CONFIG = Path(__file__).parents[2] / "config"
-NARROW: dict[str, object] = {
-    "image_size": 64,
-    "stem": 8,
-    "heads": [8, 8, 8],
-    "decoder": [8, 4],
-}
-"""Pix2Vox++/F at 8 voxels."""
-NARROW_RECURRENT: dict[str, object] = {
-    "planar": [4, 4, 4, 4, 4, 4],
-    "features": 16,
-    "hidden": 8,
-    "cells": 2,
-    "spatial": [8, 8, 4],
-}
-"""Res3D-GRU-3 at 8 voxels."""
-NETWORK = """
-[network]
-image_size = 64
-stem = 8
-heads = [8, 8, 8]
-decoder = [8, 4]
-"""
-HEAD = """
-family = "pix2vox++/F"
-folder = "run"
-grid = 8
-batch = 2
-log_every = 1
-judged_views = [1, 3]
-stages = [{ name = "single", steps = 2, most_views = 1 }, { name = "fusion", steps = 2 }]
-"""
-REGIONAL = """
-[regional]
-archive = "toy.npz"
-pool = "pool"
-held = "held"
-bone = "femur"
-scenes = 2
-held_scenes = 1
-held_views = 3
-image_size = 32
-"""
+from tests.tiny_family import HEAD, NARROW, NETWORK, REGIONAL, plan_of
+from tests.toy_region import run_file, toy_archive
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return toy_archive(tmp_path_factory.mktemp("toy") / "toy.npz").path
-
-
-def _file(folder: Path, text: str) -> Path:
-    path = folder / "run.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _plan(folder: Path, **changes: object) -> Plan:
-    stages = (Stage("single", 2, 1, 1), Stage("fusion", 2, 1, 3))
-    plan = Plan("pix2vox++/F", folder, stages, grid=8, batch=2, log_every=1)
-    return replace(plan, **changes)  # type: ignore[arg-type]  # fields of Plan
 
 
 def _sample(number: int, views: range | list[int], generator: torch.Generator) -> Sample:
@@ -128,128 +63,16 @@ def _forever() -> float:
     return time.monotonic() + 1000
 
 
-@pytest.mark.parametrize("name", ["train-pix2vox", "train-recurrent"])
-def test_every_recipe_can_be_followed(name: str) -> None:
-    run = read(CONFIG / f"{name}.toml")
-    made = family(run.plan, run.network)
-    assert isinstance(run.data, Regional)
-    assert run.data.bone == "femur"
-    assert run.data.archive.name == "proximal_femur.npz"
-    assert made.size.grid == 32
-    assert is_volume_run(CONFIG / f"{name}.toml")
-    assert not is_volume_run(CONFIG / "train-hip.toml")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (HEAD, "one table of data"),
-        (HEAD + REGIONAL + "[published]\nroot = 'there'", "one table of data"),
-        (HEAD + REGIONAL.replace('bone = "femur"', ""), r"regional\.bone is missing"),
-        (HEAD + REGIONAL + "voxels = 3", r"Unknown key regional\.voxels"),
-        (HEAD + "steps = 3" + REGIONAL, "Unknown key steps"),
-        (HEAD.replace("steps = 2,", ""), "one table of data"),
-        (HEAD.replace("steps = 2 }", "steps = 0 }") + REGIONAL, "it needs a step"),
-        (HEAD.replace("most_views = 1", "most_views = 0") + REGIONAL, "from 1 view upwards"),
-        (HEAD.replace("batch = 2", "batch = 0") + REGIONAL, "at least 1"),
-        (HEAD + 'schedule = "none"' + REGIONAL, "schedule must be one of"),
-        (HEAD + "stages = []" + REGIONAL, "Cannot overwrite a value"),
-        ("network = 3\n" + HEAD + REGIONAL, "must be tables"),
-    ],
-)
-def test_what_a_run_file_says_wrongly_is_named(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(RunFault, match=words):
-        read(_file(tmp_path, text))
-
-
-def test_paths_of_a_run_file_are_beside_it(tmp_path: Path) -> None:
-    run = read(_file(tmp_path, HEAD + REGIONAL))
-    assert run.plan.folder == tmp_path / "run"
-    assert isinstance(run.data, Regional)
-    assert run.data.held == tmp_path / "held"
-    published = read(_file(tmp_path, HEAD + '[published]\nroot = "there"'))
-    assert isinstance(published.data, Published)
-    assert published.data.root == tmp_path / "there"
-    assert published.data.taxonomy is None
-
-
-def test_a_run_file_changes_fields_of_the_shape_and_names_what_does_not_fit() -> None:
-    assert shaped(Pix2VoxShape(), {"heads": [8, 8, 8]}).heads == (8, 8, 8)
-    assert shaped(RecurrentShape(), {"unit": "LSTM"}).unit is Unit.LSTM
-    for told, words in (
-        ({"width": 3}, r"Unknown key network\.width"),
-        ({"stem": "wide"}, "should be like 64"),
-        ({"heads": [8, "x"]}, "should be like 0"),
-        ({"stem": True}, "should be like 64"),
-        ({"image_size": 225}, "cannot be read"),
-    ):
-        with pytest.raises(RunFault, match=words):
-            shaped(Pix2VoxShape(), told)
-    with pytest.raises(RunFault, match="RNN"):
-        shaped(RecurrentShape(), {"unit": "RNN"})
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"family": "pix2vox"}, "family must be one of"),
-        ({"grid": 16}, "the layers make 8"),
-        ({"stages": (Stage("whole", 2),)}, "has no stage 'whole', only single, fusion"),
-    ],
-)
-def test_a_family_that_is_asked_for_what_it_has_not_says_so(
-    tmp_path: Path, changes: dict[str, object], words: str
-) -> None:
-    with pytest.raises(RunFault, match=words):
-        family(_plan(tmp_path, **changes), NARROW)
-
-
-def _made(name: str, folder: Path) -> Family:
-    stages = (Stage("single", 1),) if name.startswith("pix2vox") else (Stage("whole", 1),)
-    network = dict(NARROW if name.startswith("pix2vox") else NARROW_RECURRENT)
-    if name == "pix2vox++/A":
-        network |= {"refiner": [4], "hidden": 8}
-    return family(_plan(folder, family=name, stages=stages), network)
-
-
-@pytest.mark.parametrize("name", list(FAMILIES))
-def test_every_family_fulfils_the_contract(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    made = _made(name, tmp_path)
-    images = torch.rand(2, 2, 3, made.size.image, made.size.image)
-    wanted = torch.rand(2, 8, 8, 8)
-    losses = made.loss(images, wanted, made.stages[-1])
-    losses["total"].backward()
-    moved = {id(w) for group in made.groups(made.stages[-1]) for w in group["params"]}
-    assert moved == {id(w) for w in made.network.parameters()}
-    assert all(group["lr"] > 0 for group in made.groups(made.stages[0]))
-    made.network.eval()
-    with torch.no_grad():
-        found, shares = made.occupancy(images), made.shares(images)
-    assert found.shape == (2, 8, 8, 8)
-    assert 0 <= float(found.min()) <= float(found.max()) <= 1
-    assert shares.shape == (2, 2, 8, 8, 8)
-    assert torch.allclose(shares.sum(dim=1), torch.ones(2, 8, 8, 8), atol=1e-5)
-
-
-def test_published_rates_are_halved_or_divided_where_the_papers_do(tmp_path: Path) -> None:
-    fused, recurrent = (_made(name, tmp_path) for name in ("pix2vox++/F", "Res3D-GRU-3"))
-    # epoch 150 of 250, and iteration 20,000 of 60,000
-    assert [fused.rate("single", done) for done in (0.0, 0.599, 0.601)] == [1.0, 1.0, 0.5]
-    rates = [recurrent.rate("whole", done) for done in (0.0, 0.333, 0.334, 0.999)]
-    assert rates == pytest.approx([1.0, 1.0, 0.1, 0.1])
-
-
 def test_a_step_belongs_to_its_stage(tmp_path: Path) -> None:
-    assert [stage_at(_plan(tmp_path), step) for step in range(4)] == [0, 0, 1, 1]
+    assert [stage_at(plan_of(tmp_path), step) for step in range(4)] == [0, 0, 1, 1]
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     for steps in (1, 2, 3):
         folder = tmp_path / str(steps)
         folder.mkdir()
-        whole = _begun(_plan(folder, seed=3))
-        assert train_run(whole, _plan(folder), _learned(), until=_forever())
+        whole = _begun(plan_of(folder, seed=3))
+        assert train_run(whole, plan_of(folder), _learned(), until=_forever())
         (folder / "checkpoint.pt").unlink()
         stopped = iter([False] * steps + [True])
 
@@ -259,11 +82,11 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) ->
             def __le__(self, _: float) -> bool:
                 return next(stopped)  # noqa: B023  # is asked within the same turn of the loop
 
-        part = _begun(_plan(folder, seed=3))
-        assert not train_run(part, _plan(folder), _learned(), until=Clock(0))
-        again = _begun(_plan(folder, seed=3))
+        part = _begun(plan_of(folder, seed=3))
+        assert not train_run(part, plan_of(folder), _learned(), until=Clock(0))
+        again = _begun(plan_of(folder, seed=3))
         assert again.step == steps
-        assert train_run(again, _plan(folder), _learned(), until=_forever())
+        assert train_run(again, plan_of(folder), _learned(), until=_forever())
         state, other = whole.family.network.state_dict(), again.family.network.state_dict()
         for name, value in state.items():
             assert torch.allclose(value.float(), other[name].float(), atol=1e-5), name
@@ -272,7 +95,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path) ->
 def test_the_first_stage_leaves_the_merger_as_it_is_and_the_second_does_not(
     tmp_path: Path,
 ) -> None:
-    plan = _plan(tmp_path)
+    plan = plan_of(tmp_path)
     run = _begun(plan)
     before = {name: value.clone() for name, value in run.family.network.state_dict().items()}
     train_run(run, replace(plan, stages=plan.stages[:1]), _learned(), until=_forever())
@@ -286,7 +109,7 @@ def test_the_first_stage_leaves_the_merger_as_it_is_and_the_second_does_not(
 
 
 def test_what_is_shown_again_and_again_is_learned(tmp_path: Path) -> None:
-    plan = _plan(tmp_path, stages=(Stage("single", 40, 1, 1, rate=10.0),), batch=4)
+    plan = plan_of(tmp_path, stages=(Stage("single", 40, 1, 1, rate=10.0),), batch=4)
     train_run(_begun(plan), plan, _learned(), until=_forever())
     lines = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [*range(1, 41)]
@@ -306,7 +129,7 @@ def test_the_curve_has_a_panel_for_each_loss(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_breaks_the_run_off(tmp_path: Path) -> None:
-    plan = _plan(tmp_path)
+    plan = plan_of(tmp_path)
     run = _begun(plan)
     broken = replace(run.family, loss=lambda *_: {"total": torch.tensor(math.nan)})
     with pytest.raises(RunFault, match="loss of step 0 is nan"):
@@ -317,7 +140,7 @@ def test_a_loss_that_is_no_number_breaks_the_run_off(tmp_path: Path) -> None:
 
 
 def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    plan = _plan(tmp_path)
+    plan = plan_of(tmp_path)
     train_run(_begun(plan), plan, _learned(), until=_forever())
     wider = family(plan, {**NARROW, "stem": 16})
     with pytest.raises(RunFault, match="of another run"):
@@ -326,7 +149,7 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_on_a_region_is_simulated_trained_and_judged(toy: Path, tmp_path: Path) -> None:
     shutil.copy(toy, tmp_path)
-    path = _file(tmp_path, HEAD + REGIONAL + NETWORK)
+    path = run_file(tmp_path, HEAD + REGIONAL + NETWORK)
     said: list[str] = []
 
     with pytest.raises(RunFault, match="train first"):
@@ -354,12 +177,12 @@ def test_a_run_on_published_folders_is_trained_and_judged(tmp_path: Path) -> Non
     write_models(tmp_path, list("abcde"))
     write_models(tmp_path, list("fghij"), category="03001627")
     text = HEAD + NETWORK + '[published]\nroot = "."\ncrop = 10\njitter = 0.4\n'
-    path = _file(tmp_path, text)
+    path = run_file(tmp_path, text)
 
     assert train(path, lambda _: None)
     table = evaluate(path, lambda _: None).read_text(encoding="utf-8")
 
-    many = _file(tmp_path, text.replace("judged_views = [1, 3]", "judged_views = [5]"))
+    many = run_file(tmp_path, text.replace("judged_views = [1, 3]", "judged_views = [5]"))
     with pytest.raises(RunFault, match="no more than 3 views"):
         evaluate(many, lambda _: None)
     assert "| 02691156 | views |" in table
@@ -368,7 +191,7 @@ def test_a_run_on_published_folders_is_trained_and_judged(tmp_path: Path) -> Non
 
 def test_the_commands_follow_a_run_of_a_family(tmp_path: Path) -> None:
     write_models(tmp_path, list("abcde"))
-    path = _file(tmp_path, HEAD + NETWORK + '[published]\nroot = "."\n')
+    path = run_file(tmp_path, HEAD + NETWORK + '[published]\nroot = "."\n')
     out = Console(record=True, width=200)
 
     assert learning.train(out, path)
@@ -379,13 +202,13 @@ def test_the_commands_follow_a_run_of_a_family(tmp_path: Path) -> None:
 
 
 def test_what_a_region_has_not_is_named(toy: Path, tmp_path: Path) -> None:
-    path = _file(tmp_path, HEAD + REGIONAL + NETWORK)
+    path = run_file(tmp_path, HEAD + REGIONAL + NETWORK)
     with pytest.raises(RunFault, match="There is no archive"):
         train(path, lambda _: None)
     shutil.copy(toy, tmp_path)
-    other = _file(tmp_path, HEAD + REGIONAL.replace("femur", "rib") + NETWORK)
+    other = run_file(tmp_path, HEAD + REGIONAL.replace("femur", "rib") + NETWORK)
     with pytest.raises(RunFault, match="has femur, hip_bone, not 'rib'"):
         train(other, lambda _: None)
     empty = REGIONAL.replace("scenes = 2\n", "").replace("held_scenes = 1\n", "")
     with pytest.raises(RunFault, match="no scenes in"):
-        train(_file(tmp_path, HEAD + empty + NETWORK), lambda _: None)
+        train(run_file(tmp_path, HEAD + empty + NETWORK), lambda _: None)
