@@ -72,6 +72,7 @@ def listen(door: Door) -> ThreadedAssociationServer:
     pynetdicom_config.LOG_RESPONSE_IDENTIFIERS = False
     # pynetdicom names its files by `tempfile`; a rename needs them on the store's file system.
     tempfile.tempdir = str(files.incoming(door.instances))
+    files.prepare(door.quarantine)
     own = door.settings.receiver
     if (allowed := allow_descriptors(own.maximum_associations)) is not None:
         log.warning("descriptors_are_few", allowed=allowed, needs=own.maximum_associations)

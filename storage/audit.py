@@ -62,10 +62,15 @@ def append(
     study_instance_uid: str = "",
     job_id: int | None = None,
     details: Mapping[str, Json] | None = None,
+    head: tuple[int, str] | None = None,
 ) -> Entry:
-    """One more entry at the end of the chain of `node`, in the caller's transaction."""
-    sequence, previous_sha256 = lock(conn, node)
+    """One more entry at the end of the chain of `node`, in the caller's transaction.
+
+    `head` is what `lock` returned in it, where nothing was appended since; else it is looked up.
+    """
+    sequence, previous_sha256 = lock(conn, node) if head is None else head
     text = canonical({} if details is None else details)
+    said = json.loads(text)
     sha256 = seal(
         node=node,
         sequence=sequence + 1,
@@ -73,7 +78,7 @@ def append(
         kind=kind,
         study_instance_uid=study_instance_uid,
         job_id=job_id,
-        details=json.loads(text),
+        details=said,
         previous_sha256=previous_sha256,
     )
     entry = Entry(
@@ -83,12 +88,12 @@ def append(
         kind=kind,
         study_instance_uid=study_instance_uid,
         job_id=job_id,
-        details=json.loads(text),
+        details=said,
         previous_sha256=previous_sha256,
         sha256=sha256,
     )
     row = {name: getattr(entry, name) for name in entries.c.keys()}  # noqa: SIM118 - a collection
     conn.execute(_APPEND, row | {"details": text})
-    head = {"of_node": node, "to_sequence": sequence + 1, "to_sha256": sha256}
-    conn.execute(_MOVE_HEAD, head)
+    moved = {"of_node": node, "to_sequence": sequence + 1, "to_sha256": sha256}
+    conn.execute(_MOVE_HEAD, moved)
     return entry

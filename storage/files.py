@@ -1,9 +1,10 @@
 """The instance store: what a peer sent, kept under its own digest.
 
 The bytes go to a temporary file in the store's own folder `incoming`, are hashed while they are
-written, synced, and renamed to `ab/cd/<sha256>.dcm`; the folders are synced too, because a rename
-is only durable when its folder is. Identical content is one file. Nothing that a peer sent is
-ever part of a path.
+written, synced, and renamed to `ab/<sha256>.dcm`; the folder is synced too, because a rename is
+only durable when its folder is. The folders `00` to `ff` are made, and synced in theirs, before
+anything is received: so a rename waits for one folder. Identical content is one file. Nothing that
+a peer sent is ever part of a path. Rows of older versions say `ab/cd/<sha256>.dcm`, and stay true.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ CHUNK_BYTES = 1 << 20
 ABANDONED_AFTER = timedelta(hours=1)
 """Longer than any association may take to send one instance."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_KEPT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{2})/(\1\2[0-9a-f]{60})\.dcm")
+_KEPT = re.compile(r"([0-9a-f]{2})/(?:([0-9a-f]{2})/(?=\1\2))?(\1[0-9a-f]{62})\.dcm")
+_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,33 @@ class Written:
     """A file of the store, on disk for good."""
 
     path: str
-    """Relative to the store: `ab/cd/<sha256>.dcm`."""
+    """Relative to the store: `ab/<sha256>.dcm`."""
     sha256: str
     size_bytes: int
 
 
-def incoming(root: Path) -> Path:
-    """The folder for temporary files, on the same file system as the store; it exists."""
+def prepare(root: Path) -> None:
+    """The folders of the store are there, and would be after a power cut.
+
+    To be called before anything is received, by every process that receives: who finds a folder
+    cannot know whether another that has just made it has synced it too.
+
+    Raises:
+        StorageFull: no room, or over the quota.
+        StoreUnavailable: the store cannot be written.
+    """
     with _on_disk():
-        return _folder(root / "incoming")
+        holders = _made(root)
+        for name in (*_FOLDERS, "incoming"):
+            (root / name).mkdir(mode=0o700, exist_ok=True)
+        for folder in (*holders, root):
+            _sync(folder)
+
+
+def incoming(root: Path) -> Path:
+    """The folder for temporary files, on the same file system as the store, which is prepared."""
+    prepare(root)
+    return root / "incoming"
 
 
 def write(root: Path, chunks: Iterable[bytes]) -> Written:
@@ -116,7 +136,7 @@ def release(handle: int, begin: int, nr_bytes: int) -> None:
 
 
 def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
-    """The file `temporary`, on the same file system, now belongs to the store, for good.
+    """The file `temporary`, on the same file system, now belongs to the prepared store, for good.
 
     It is gone from its place, also if anything goes wrong.
 
@@ -179,23 +199,13 @@ def _require_whole(size_bytes: int, digest: Digest) -> None:
 
 def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
     """Renames over a file of the same digest: what is there may have been damaged since."""
-    path = f"{sha256[:2]}/{sha256[2:4]}/{sha256}.dcm"
+    path = f"{sha256[:2]}/{sha256}.dcm"
     final = root / path
     with _on_disk():
-        holders = _made(final.parent)
         temporary.replace(final)
         reached(Point.AFTER_RENAME)
-        # All three in any case: another thread may have made one and not synced it yet.
-        for folder in dict.fromkeys((final.parent, final.parent.parent, root, *holders)):
-            _sync(folder)
+        _sync(final.parent)
     return Written(path=path, sha256=sha256, size_bytes=size_bytes)
-
-
-def _folder(folder: Path) -> Path:
-    """The folder is there, and would be after a power cut."""
-    for holder in _made(folder):
-        _sync(holder)
-    return folder
 
 
 def _made(folder: Path) -> tuple[Path, ...]:

@@ -107,7 +107,7 @@ def remove_strays(
     limit = (now - STRAY_AFTER).timestamp()
     swept = 0
     for folder in sorted(instance_store.glob("[0-9a-f][0-9a-f]")):
-        old = [file for file in folder.glob("*/*.dcm") if file.stat().st_mtime < limit]
+        old = [file for file in folder.rglob("*.dcm") if file.stat().st_mtime < limit]
         if not old:
             continue
         audit.lock(conn, node)

@@ -1,12 +1,19 @@
-"""INSERT ... ON CONFLICT DO NOTHING, which both databases know and spell in their own dialect."""
+"""INSERT ... ON CONFLICT, which both databases know and spell in their own dialect."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+
+
+def inserting(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that can say what to do where its key is taken already."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def insert_new(
@@ -16,8 +23,11 @@ def insert_new(
 
     On PostgreSQL this waits for another transaction that is inserting the same key.
     """
-    if conn.dialect.name == "postgresql":
-        statement = postgresql.insert(table).on_conflict_do_nothing()
-        return conn.execute(statement.returning(returned), dict(row)).scalar_one_or_none()
-    other = sqlite.insert(table).on_conflict_do_nothing()
-    return conn.execute(other.returning(returned), dict(row)).scalar_one_or_none()
+    statement = _statement(conn.dialect.name, table, returned)
+    return conn.execute(statement, dict(row)).scalar_one_or_none()
+
+
+@cache
+def _statement(dialect: str, table: Table, returned: Column[Any]) -> ReturningInsert[Any]:
+    """Built once: to build it anew takes longer than to run it."""
+    return inserting(dialect, table).on_conflict_do_nothing().returning(returned)

@@ -50,6 +50,20 @@ def test_the_same_instance_again_changes_nothing_but_is_in_the_audit(engine: Eng
     assert kinds(engine)[-1] == "instance.same"
 
 
+def test_the_same_instance_again_is_known_where_it_lies_now(engine: Engine) -> None:
+    old, new = an_instance(), an_instance()
+    object.__setattr__(old, "path", f"aa/bb/{old.sha256}.dcm")
+    with begin(engine) as conn:
+        ledger.receive(conn, NODE, old)
+
+    with begin(engine) as conn:
+        receipt = ledger.receive(conn, NODE, new)
+
+    assert receipt is Receipt.SAME
+    with reading(engine) as conn:
+        assert queries.instances(conn, STUDY) == (new,)
+
+
 def test_other_content_under_the_same_uid_leaves_the_first_as_it_was(engine: Engine) -> None:
     with begin(engine) as conn:
         ledger.receive(conn, NODE, an_instance())

@@ -46,7 +46,7 @@ def an_instance(
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         sha256=sha256,
         size_bytes=1234,
-        path=f"{sha256[:2]}/{sha256[2:4]}/{sha256}.dcm",
+        path=f"{sha256[:2]}/{sha256}.dcm",
         received_at=at,
         calling_ae_title="MODALITY",
         called_ae_title="OSTEON",

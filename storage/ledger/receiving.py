@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, null, select, update
+from sqlalchemy.sql.dml import Insert
 
 from storage import audit, schema
 from storage.files import Written
 from storage.ledger.plain import plain, printable
 from storage.records import Entry, Instance, Json, StudyState
 from storage.schema import decisions, instances, studies
-from storage.upsert import insert_new
+from storage.upsert import insert_new, inserting
 
 
 class Receipt(StrEnum):
@@ -34,7 +36,7 @@ def receive(conn: Connection, node: str, instance: Instance) -> Receipt:
     One INSERT decides, also between two nodes; the foreign key waits for the end of the
     transaction, so that the study's row can follow.
     """
-    audit.lock(conn, node)
+    head = audit.lock(conn, node)
     row = {name: getattr(instance, name) for name in instances.c.keys()}  # noqa: SIM118
     row["attributes"] = plain(dict(instance.attributes))
     receipt = Receipt.NEW
@@ -57,19 +59,22 @@ def receive(conn: Connection, node: str, instance: Instance) -> Receipt:
             "called_ae_title": instance.called_ae_title,
             "peer_address": instance.peer_address,
         },
+        head=head,
     )
     return receipt
 
 
 def _again(conn: Connection, instance: Instance) -> Receipt:
-    uid = instances.c.sop_instance_uid == instance.sop_instance_uid
-    known = conn.execute(select(instances.c.sha256, instances.c.removed_at).where(uid)).one()
+    c = instances.c
+    uid = c.sop_instance_uid == instance.sop_instance_uid
+    known = conn.execute(select(c.sha256, c.removed_at, c.path).where(uid)).one()
     if known.sha256 != instance.sha256:
         return Receipt.CONFLICT
-    if known.removed_at is None:
+    if known.removed_at is None and known.path == instance.path:
         return Receipt.SAME
-    conn.execute(update(instances).where(uid).values(removed_at=None))
-    return Receipt.RESTORED
+    here = {"removed_at": None, "path": instance.path}  # an older version had another place
+    conn.execute(update(instances).where(uid).values(here))
+    return Receipt.SAME if known.removed_at is None else Receipt.RESTORED
 
 
 def quarantine(
@@ -172,15 +177,18 @@ def _touch_study(conn: Connection, instance: Instance) -> None:
         "revision": 1,
         "reasons": [],
     }
-    key = studies.c.study_instance_uid
-    if insert_new(conn, studies, new, key) is None:
-        statement = update(studies).where(key == instance.study_instance_uid)
-        conn.execute(
-            statement.values(
-                state=StudyState.WAITING,
-                last_received_at=at,
-                revision=studies.c.revision + 1,
-                reasons=[],
-                pacs_count=None,
-            )
-        )
+    conn.execute(_touch(conn.dialect.name), new)
+
+
+@cache
+def _touch(dialect: str) -> Insert:
+    """A study that is new, or waits for a decision again; built once, as `storage.upsert` does."""
+    first = inserting(dialect, studies)
+    again = {
+        "state": first.excluded.state,
+        "last_received_at": first.excluded.last_received_at,
+        "revision": studies.c.revision + 1,
+        "reasons": first.excluded.reasons,
+        "pacs_count": null(),
+    }
+    return first.on_conflict_do_update(index_elements=[studies.c.study_instance_uid], set_=again)

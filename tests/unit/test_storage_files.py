@@ -21,10 +21,24 @@ from tests.storage_cases import together
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is synced from now on, in order."""
+    names: list[str] = []
+    fsync = os.fsync
+
+    def watched(handle: int) -> None:
+        names.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    return names
+
+
 def test_a_file_lies_where_its_digest_says(tmp_path: Path) -> None:
     written = files.write(tmp_path, [b"a", b"", b"bc"])
 
-    assert written == files.Written(f"ba/78/{ABC}.dcm", ABC, 3)
+    assert written == files.Written(f"ba/{ABC}.dcm", ABC, 3)
     assert (tmp_path / written.path).read_bytes() == b"abc"
     assert _left_over(tmp_path) == []
 
@@ -96,26 +110,30 @@ def test_any_chunks_come_back_as_they_were(tmp_path: Path, chunks: list[bytes]) 
     assert files.is_intact(tmp_path, written.path, written.sha256)
 
 
-@pytest.mark.parametrize("folder", ["incoming", "ba/78"])
-def test_bytes_and_names_are_synced_also_where_another_made_the_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
-    (tmp_path / folder).mkdir(parents=True)
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def watched(handle: int) -> None:
-        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", watched)
-
+def test_bytes_and_then_their_name_are_synced(tmp_path: Path, synced: list[str]) -> None:
     files.write(tmp_path, [b"abc"])
 
-    of_file = [name for name in synced if name.endswith(".part")]
-    assert len(of_file) == 1
-    after_it = synced[synced.index(of_file[0]) :]
-    assert {str(tmp_path), f"{tmp_path}/ba", f"{tmp_path}/ba/78"} <= set(after_it)
+    file, folder = synced[-2:]
+    assert file.endswith(".part")
+    assert folder == f"{tmp_path}/ba"
+
+
+@pytest.mark.parametrize("folder", ["incoming", "ba"])
+def test_the_folders_of_a_store_are_synced_also_where_another_made_them(
+    tmp_path: Path, synced: list[str], folder: str
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+
+    files.prepare(tmp_path)
+
+    assert synced[-1] == str(tmp_path)
+
+
+def test_what_an_older_version_kept_is_intact_where_its_row_says(tmp_path: Path) -> None:
+    (tmp_path / "ba" / "78").mkdir(parents=True)
+    (tmp_path / "ba" / "78" / f"{ABC}.dcm").write_bytes(b"abc")
+
+    assert files.is_intact(tmp_path, f"ba/78/{ABC}.dcm", ABC)
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "mkdir"])

@@ -87,7 +87,7 @@ def test_what_is_too_large_is_refused_for_good_and_leaves_nothing(door: tuple[Do
     assert status.Status == 0xC002  # cannot understand: sending it again would change nothing
     assert status.ErrorComment == "more than 1048576 bytes in one instance"
     assert kept(world) == []
-    assert not world.quarantine.exists()
+    assert list(world.quarantine.rglob("*.dcm")) == []
     assert told(world.engine) == [("instance.too_large", ds.SOPInstanceUID, "0xC002")]
 
 
