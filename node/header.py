@@ -16,12 +16,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
 
 from node.errors import NodeError
 from node.ration import MOST_BYTES, Ration
@@ -119,15 +123,16 @@ def is_uid(text: str) -> bool:
 
 
 def _data_set(stream: BinaryIO, meta: FileMetaDataset) -> Dataset:
-    if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-        return dcmread(Ration(stream), stop_before_pixels=True, specific_tags=list(TAGS))
+    """As `dcmread` reads it, which would parse the file meta information once more."""
+    syntax = meta.TransferSyntaxUID
     stream.seek(_data_set_offset(meta))
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(stream.read(MOST_BYTES), MOST_BYTES)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        stream = BytesIO(inflater.decompress(stream.read(MOST_BYTES), MOST_BYTES))
     return read_dataset(
-        Ration(BytesIO(inflated)),  # type: ignore[arg-type] # it has all that is used of a stream
-        is_implicit_VR=False,
-        is_little_endian=True,
+        Ration(stream),  # type: ignore[arg-type] # it has all that is used of a stream
+        is_implicit_VR=syntax == ImplicitVRLittleEndian,
+        is_little_endian=syntax != ExplicitVRBigEndian,
         stop_when=_is_pixel_data,
         specific_tags=list(TAGS),
     )

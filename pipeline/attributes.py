@@ -12,8 +12,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.valuerep import PersonName
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -130,13 +132,26 @@ def _values(ds: Dataset, keyword: str) -> Json:
 
 def _read(ds: Dataset, keyword: str) -> Any:  # the pydicom border: any VR, or none at all
     """The value, or its raw text where pydicom cannot convert it to what its VR promises."""
-    if keyword not in ds:
+    tag = _TAGS[keyword]
+    if tag not in ds:
         return None
+    raw = ds.get_item(tag)
+    if isinstance(raw, RawDataElement) and raw.VR in _PLAIN_VRS and _is_plain(raw.value):
+        return raw.value.decode("ascii").split("\\")
     try:
-        return ds[keyword].value
+        return ds[tag].value
     except (ValueError, TypeError, ArithmeticError, AttributeError, KeyError, NotImplementedError):
-        raw = getattr(ds.get_item(keyword), "value", None)
-        return raw.decode("ascii", "replace").split("\\") if isinstance(raw, bytes) else None
+        value = getattr(raw, "value", None)
+        return value.decode("ascii", "replace").split("\\") if isinstance(value, bytes) else None
+
+
+_PLAIN_VRS = frozenset({"AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"})
+"""Text that is not converted first: the receiver, where most of a header's time went into it."""
+
+
+def _is_plain(value: object) -> bool:
+    """True for ASCII in which no other character set is switched on by an escape sequence."""
+    return isinstance(value, bytes) and value.isascii() and b"\x1b" not in value
 
 
 def _text(value: object) -> str:
@@ -175,12 +190,22 @@ _MODIFIERS = {
     "ViewCodeSequence": "ViewModifierCodeSequence",
 }
 
+_CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
+_TAGS = {
+    keyword: Tag(keyword)
+    for keyword in (
+        *KEYWORDS,
+        *_MODIFIERS.values(),
+        *_CODE_VALUES,
+        "CodingSchemeDesignator",
+        "CodeMeaning",
+    )
+}
+
 
 def _code(item: Dataset) -> dict[str, Json]:
     """PS3.3 8.1: a long or URN code stands in another attribute than a short one."""
-    value = next(
-        (v for k in ("CodeValue", "LongCodeValue", "URNCodeValue") if (v := _values(item, k))), None
-    )
+    value = next((v for keyword in _CODE_VALUES if (v := _values(item, keyword))), None)
     entry = {
         "CodeValue": value,
         "CodingSchemeDesignator": _values(item, "CodingSchemeDesignator"),

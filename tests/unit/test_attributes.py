@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from io import BytesIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -115,6 +118,24 @@ def test_a_malformed_value_is_kept_and_raises_nothing(
     ds[tag] = RawDataElement(tag, vr, len(raw), raw, 0, False, True)
 
     assert attributes(ds)[keyword] == expected
+
+
+@given(
+    keyword=st.sampled_from(["ViewPosition", "StudyDescription", "ImagerPixelSpacing", "Modality"]),
+    vr=st.sampled_from(["CS", "LO", "SH", "DS", "IS", "UI", "DA", "TM", "AS"]),
+    raw=st.lists(st.sampled_from([*b"AP 01.-+e_,\\\0\n\x1b", 0xE9]), max_size=12).map(bytes),
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom says what the malformed value is
+def test_a_value_is_the_same_whether_or_not_pydicom_has_converted_it_before(
+    keyword: str, vr: str, raw: bytes
+) -> None:
+    tag = Tag(keyword)
+    element = RawDataElement(tag, vr, len(raw), raw, 0, False, True)
+    as_read, converted = Dataset({tag: element}), Dataset({tag: element})
+    with suppress(Exception):  # what cannot be converted stays as it was read
+        converted[tag]
+
+    assert attributes(as_read) == attributes(converted)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom counts the characters, too
