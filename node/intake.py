@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
@@ -20,6 +21,11 @@ from storage.records import Study, StudyState
 
 log = structlog.get_logger()
 
+REST_EACH_IMAGE: Final = timedelta(milliseconds=20)
+LONGEST_REST: Final = timedelta(seconds=2)
+"""A look reads every image of the study again, some 0.1 ms each: while hundreds arrive, looks at
+each of them would take the time of the receiver. Two views rest for less than a tick."""
+
 
 @dataclass(frozen=True, slots=True)
 class Glance:
@@ -33,13 +39,18 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Between these times a look at the same study would only say again that it waits."""
+    """After a look at a study that waits, until the next that may say anything else."""
 
+    seen: Glance
     since: datetime
     until: datetime
+    """Before it, a look at the same would only say again that it waits."""
+    rests_until: datetime
+    """Before it, somebody who is still sending only makes the study grow."""
 
 
-Pauses = dict[Glance, Pause]
+Pauses = dict[str, Pause]
+"""By StudyInstanceUID."""
 
 
 def take_in(
@@ -47,26 +58,27 @@ def take_in(
 ) -> None:
     """Every waiting study has been looked at; what is complete is routed or declined.
 
-    `pauses` spares the look at studies that nothing new was heard of: many of them are waiting
-    while many images arrive. It may be lost at any time.
+    `pauses` spares the look at studies that nothing new was heard of, or that are growing: many
+    of them are waiting while many images arrive. It may be lost at any time.
     """
     with database.reading(engine) as conn:
         rows = {_glance(conn, row): row for row in queries.waiting_studies(conn)}
-        due = {seen: row for seen, row in rows.items() if not _is_paused(pauses.get(seen), now)}
+        due = {seen: row for seen, row in rows.items() if not _is_paused(seen, pauses, now)}
         waiting = {seen: _received(conn, row) for seen, row in due.items()}
         ours = {
             seen: queries.own_objects(conn, study.study_instance_uid)
             for seen, study in waiting.items()
         }
-    for seen in pauses.keys() - rows.keys():
-        del pauses[seen]
+    for uid in pauses.keys() - {seen.study_instance_uid for seen in rows}:
+        del pauses[uid]
     for seen, whole in waiting.items():
         own = ours[seen]
         study = _without(whole, own)
         routed = _routed(study, settings)
         found = decide(whole, now, settings.completeness, isinstance(routed, Routed))
         if isinstance(found, Waiting):
-            pauses[seen] = Pause(now, found.until)
+            rest = min(len(whole.images) * REST_EACH_IMAGE, LONGEST_REST)
+            pauses[seen.study_instance_uid] = Pause(seen, now, found.until, now + rest)
             continue
         with database.begin(engine) as conn:
             _write_down(conn, settings, configuration, study, routed, found.evidence, now)
@@ -78,9 +90,14 @@ def _glance(conn: Connection, row: Study) -> Glance:
     return Glance(uid, row.revision, queries.open_transfers(conn, uid), row.pacs_count)
 
 
-def _is_paused(pause: Pause | None, now: datetime) -> bool:
+def _is_paused(seen: Glance, pauses: Pauses, now: datetime) -> bool:
     """False also where the clock was set back behind the last look."""
-    return pause is not None and pause.since <= now < pause.until
+    pause = pauses.get(seen.study_instance_uid)
+    if pause is None or now < pause.since:
+        return False
+    if seen.open_associations and now < pause.rests_until:
+        return True
+    return pause.seen == seen and now < pause.until
 
 
 def _routed(study: ReceivedStudy, settings: Settings) -> Routed | Declined:

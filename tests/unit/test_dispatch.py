@@ -432,17 +432,17 @@ def test_a_waiting_study_is_looked_at_again_when_time_or_anything_new_can_decide
 ) -> None:
     scene.arrive(radiograph(view="AP"))
     scene.tick()
-    (first,) = scene.world.pauses
+    (first,) = scene.world.pauses.values()
 
     scene.tick(1)
-    unchanged = set(scene.world.pauses)
+    (unchanged,) = scene.world.pauses.values()
     scene.arrive(radiograph(view="AP", image="retake"))
     scene.tick(1)
-    (second,) = scene.world.pauses
+    (second,) = scene.world.pauses.values()
     scene.tick(31)
 
-    assert unchanged == {first}
-    assert (first.revision, second.revision) == (1, 2)
+    assert unchanged is first
+    assert (first.seen.revision, second.seen.revision) == (1, 2)
     assert scene.study().state is StudyState.DECLINED
     scene.tick(1)
     assert scene.world.pauses == {}
