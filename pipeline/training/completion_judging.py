@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -23,12 +24,12 @@ from pipeline.training.completion_pairs import JudgedPair, pairs_of
 from pipeline.training.completion_settings import read
 from pipeline.training.completions import Say, trained
 from pipeline.training.label_maps import Labels, Triple
+from pipeline.training.over_people import by_person, interval
 
 Completer = Callable[[Labels], Labels]
 """From an incomplete map to a complete one."""
 WORTH_JUDGING = 10
 """Voxels: a smaller missing piece is not judged."""
-DRAWS = 2000
 F_SCORE_MM = 10.0
 """Two surfaces nearer than this agree, in the F-score."""
 
@@ -186,24 +187,15 @@ def summarised(judgements: Sequence[Judgement], names: Sequence[str]) -> list[Su
 
 
 def _summary(label: str, chosen: Sequence[Judgement]) -> Summary:
-    people = sorted({j.person for j in chosen})
-
-    def each(name: str) -> NDArray[np.float64]:
-        """(people,) means, so that who has more pairs weighs no more."""
-        return np.array(
-            [np.mean([getattr(j, name) for j in chosen if j.person == p]) for p in people]
-        )
-
-    gain = each("network") - each("atlas")
-    random = np.random.default_rng(1)
-    drawn = gain[random.integers(len(people), size=(DRAWS, len(people)))].mean(axis=1)
-    measures = ("network", "atlas", "copied", "assd_mm", "hd95_mm", "chamfer_mm", "f_score")
+    names = ("network", "atlas", "copied", "assd_mm", "hd95_mm", "chamfer_mm", "f_score")
+    means = {name: by_person(chosen, name) for name in names}
+    gain = interval([own - means["atlas"][who] for who, own in means["network"].items()])
     return Summary(
         label=label,
         count=len(chosen),
-        low=float(np.quantile(drawn, 0.025)),
-        high=float(np.quantile(drawn, 0.975)),
-        **{name: float(each(name).mean()) for name in measures},
+        low=gain.low,
+        high=gain.high,
+        **{name: fmean(own.values()) for name, own in means.items()},
     )
 
 

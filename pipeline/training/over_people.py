@@ -1,7 +1,7 @@
 """Means over people, of the mean of each, and how sure they are.
 
-Who has more samples weighs no more. Whatever is judged here is told so: a judgement is any
-dataclass that knows its person.
+Who has more samples weighs no more. What is measured differs from family to family, and stands with
+it; how it is told does not.
 """
 
 from __future__ import annotations
@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
 import numpy as np
-
-
-class Judged(Protocol):
-    """What was found of one sample of a person."""
-
-    @property
-    def person(self) -> str:
-        """Whose sample it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +22,20 @@ class Interval:
     high: float
 
 
-def by_person(judgements: Sequence[Judged], measure: str) -> dict[str, float]:
-    """The mean of each person over the samples; `measure` is an attribute of the judgements."""
-    people = dict.fromkeys(one.person for one in judgements)
-    return {
-        person: fmean(getattr(one, measure) for one in judgements if one.person == person)
-        for person in people
-    }
+def by_person(
+    judgements: Sequence[object], measure: str, *, whose: str = "person"
+) -> dict[str, float]:
+    """The mean of each person over the samples, in the order in which people come.
+
+    Args:
+        judgements: Dataclasses, one a sample.
+        measure: The name of a number of theirs.
+        whose: The name of what tells people, or things, apart.
+    """
+    values: dict[str, list[float]] = {}
+    for one in judgements:
+        values.setdefault(getattr(one, whose), []).append(getattr(one, measure))
+    return {who: fmean(own) for who, own in values.items()}
 
 
 def interval(values: Sequence[float], *, seed: int = 7) -> Interval:

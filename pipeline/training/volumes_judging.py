@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.models.recurrent import order_spread, overlap
-from pipeline.training.over_people import Interval, interval
+from pipeline.training.over_people import Interval, by_person, interval
 from pipeline.training.volumes_data import Item, Sample, Source
 from pipeline.training.voxel_metrics import f_score
 
@@ -123,8 +123,7 @@ def by_owner(
 ) -> dict[str, float]:
     """The mean of each owner."""
     here = [j for j in judgements if Condition(j.engine, j.views) == condition]
-    owners = dict.fromkeys(j.owner for j in here)
-    return {owner: fmean(getattr(j, measure) for j in here if j.owner == owner) for owner in owners}
+    return by_person(here, measure, whose="owner")
 
 
 def gains(judgements: Sequence[Judgement]) -> list[Claim]:

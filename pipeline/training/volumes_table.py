@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from pipeline.training.over_people import Interval, interval
+from pipeline.training.over_people import interval, told
 from pipeline.training.volumes_judging import Claim, Condition, Judgement, by_owner
 
 MEASURES = {"iou_30": "IoU at .3", "iou_40": "IoU at .4", "f_score": "F-score at 1 %"}
@@ -19,7 +19,7 @@ def as_markdown(judgements: Sequence[Judgement], claims: Sequence[Claim]) -> str
         parts.append(_table(judgements, "all"))
     lines = ["| claim | holds | found (95 %) |", "|---|---|---|"]
     lines += [
-        f"| {one.name} | {'yes' if one.holds else 'no'} | {_told(one.found)} |" for one in claims
+        f"| {one.name} | {'yes' if one.holds else 'no'} | {told(one.found, 3)} |" for one in claims
     ]
     return "\n\n".join([*parts, "\n".join(lines)]) + "\n"
 
@@ -45,7 +45,7 @@ def _table(judgements: Sequence[Judgement], title: str) -> str:
         here = [j for j in judgements if Condition(j.engine, j.views) == condition]
         owners = {j.owner for j in here}
         means = [
-            _told(interval(list(by_owner(here, measure, condition).values())))
+            told(interval(list(by_owner(here, measure, condition).values())), 3)
             for measure in MEASURES
         ]
         cells = [condition.engine, str(condition.views), str(len(here)), str(len(owners)), *means]
@@ -55,7 +55,3 @@ def _table(judgements: Sequence[Judgement], title: str) -> str:
 
 def _of(judgements: Sequence[Judgement], category: str) -> list[Judgement]:
     return [j for j in judgements if j.category == category]
-
-
-def _told(of: Interval) -> str:
-    return f"{of.mean:.3f} ({of.low:.3f} to {of.high:.3f})"
