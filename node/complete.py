@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import completion_weights
-from pipeline.completing import PREDICTED, Completed, Completer, LabelMap, complete
+from pipeline.completing import Completed, Completer, complete
 from pipeline.encode.completed import CompletedSegmentation, named_segments
 from pipeline.encode.completed import write as write_segmentation
 from pipeline.errors import PipelineError
 from pipeline.label_files import MOST, is_dicom, read_image, read_segmentation, write_image
+from pipeline.structures import PREDICTED, LabelMap, voxel_mm3
 
 NAMED = re.compile(r"(\d+)=(\S+)")
 
@@ -144,7 +145,7 @@ def _written(
 def _additions(
     made: Completed, completer: Completer, numbers: dict[int, int]
 ) -> tuple[Addition, ...]:
-    voxel = abs(float(np.linalg.det(made.added.patient_from_index[:3, :3])))
+    voxel = voxel_mm3(made.added)
     counts = np.bincount(made.added.array.ravel(), minlength=1 + len(completer.structures))
     return tuple(
         Addition(numbers[number], one.name, float(counts[number]) * voxel / 1000)

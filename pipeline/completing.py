@@ -23,40 +23,21 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.errors import PipelineError, StudyError
+from pipeline.structures import LabelMap, Labels, Structure, voxel_mm3
 from pipeline.types import Float
 
-PREDICTED: Final = "predicted, not imaged"
-Labels = NDArray[np.uint16]
 LARGEST_GRID: Final = 400_000_000
 """Voxels of a completed map."""
 SMALLEST_PIECE: Final = 0.02
 """Share of a structure's usual volume: what is added in smaller pieces is noise."""
 
+LARGEST_CUT_MM2: Final = 200.0
+"""Of a structure on one face of the box: less is the rim of a structure that ends there."""
+WHOLE: Final = (slice(None), slice(None), slice(None))
+
 
 class NothingKnown(StudyError):
     """The label map holds none of the structures that the completion knows."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelMap:
-    """Labels on a regular grid in patient space."""
-
-    array: Labels
-    """(Z, Y, X), 0 the background."""
-    patient_from_index: Float
-    """(4, 4) voxel centre (k, j, i, 1) to LPS mm."""
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """What a completer knows of one structure."""
-
-    name: str
-    """As `femur_R`: sides end in _R and _L."""
-    middle: tuple[float, float, float]
-    """Mean x, y, z of its voxels over the people learned from, mm from the middle of the box."""
-    volume_mm3: float
-    """Mean over these people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +63,10 @@ class Completed:
     """On the grid of the input, which may have grown."""
     added: LabelMap
     """Numbers of the completer's structures, from 1."""
+    field: tuple[slice, slice, slice] = WHOLE
+    """Where the grid of the input lies in this one."""
+    cut_by_box: frozenset[int] = frozenset()
+    """Numbers of the structures that go on where the completer's box ends."""
 
 
 def complete(
@@ -112,13 +97,14 @@ def complete(
     if not len(present):
         raise NothingKnown
     box = _Box(completer, placed(seen, completer.structures))
-    chances = _allowed(completer.chances(box.sampled(seen)), wanted)
+    sampled = box.sampled(seen)
+    chances = _with_seen(_allowed(completer.chances(sampled), wanted), sampled)
     grown = _grown(given, box, chances)
     added = _predicted(grown, box, chances)
     added[grown.field][np.isin(added[grown.field], present)] = 0
     apart = only_added(grown.map, replace(grown.map, array=added))
     _without_crumbs(apart.added, completer.structures)
-    return apart
+    return replace(apart, field=grown.field, cut_by_box=_cut_by(box, chances, sampled))
 
 
 def only_added(given: LabelMap, predicted: LabelMap) -> Completed:
@@ -131,20 +117,23 @@ def placed(seen: LabelMap, structures: tuple[Structure, ...]) -> Float:
     """(3,) LPS mm where the middle of the box lies.
 
     Structures that touch the edge of the map are cut, and their middles are shifted: they count
-    only where there is no whole one.
+    only where there is no whole one, and then only that of which the most was seen.
     """
-    inner = seen.array[1:-1, 1:-1, 1:-1]
-    votes: dict[bool, list[Float]] = {True: [], False: []}
+    whole: list[Float] = []
+    most, likeliest = 0.0, np.zeros(3)
+    voxel = voxel_mm3(seen)
     for number, place in enumerate(ndimage.find_objects(seen.array), start=1):
         if place is None or number > len(structures):
             continue
-        mask = seen.array[place] == number
-        is_whole = int((inner == number).sum()) == int(mask.sum())
+        known, mask = structures[number - 1], seen.array[place] == number
         index = np.argwhere(mask).mean(axis=0) + [one.start for one in place]
-        middle = (seen.patient_from_index @ np.append(index, 1.0))[:3]
-        votes[is_whole].append(middle - np.array(structures[number - 1].middle))
-    chosen = votes[True] or votes[False]
-    return np.asarray(np.mean(chosen, axis=0), np.float64)
+        middle = (seen.patient_from_index @ np.append(index, 1.0))[:3] - np.array(known.middle)
+        if all(n.start > 0 and n.stop < e for n, e in zip(place, seen.array.shape, strict=True)):
+            whole.append(middle)
+        share = float(mask.sum()) * voxel / known.volume_mm3
+        if share > most:
+            most, likeliest = share, middle
+    return np.asarray(np.mean(whole, axis=0) if whole else likeliest, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +182,28 @@ def _allowed(chances: NDArray[np.float32], wanted: frozenset[int] | None) -> NDA
         made[0] += made[number]
         made[number] = 0
     return made
+
+
+def _with_seen(chances: NDArray[np.float32], sampled: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What was seen is certain, so that no gap is left before what is predicted to go on from it.
+
+    A network that answers with what is missing calls the seen part of a structure background.
+    """
+    classes = np.arange(len(chances), dtype=np.uint8)[:, None, None, None]
+    return np.where(sampled > 0, (sampled == classes).astype(np.float32), chances)
+
+
+def _cut_by(box: _Box, chances: NDArray[np.float32], sampled: NDArray[np.uint8]) -> frozenset[int]:
+    """The structures that the box cuts, where they were not seen."""
+    predicted = np.where(sampled > 0, 0, chances.argmax(axis=0))
+    steps = np.array(box.completer.box_mm) / box.completer.size
+    found: set[int] = set()
+    for axis in range(3):
+        area = float(np.delete(steps, axis).prod())
+        for side in (0, -1):
+            counts = np.bincount(predicted.take(side, axis).ravel())[1:]
+            found |= {int(n) + 1 for n in np.flatnonzero(counts * area > LARGEST_CUT_MM2)}
+    return frozenset(found)
 
 
 def _grown(given: LabelMap, box: _Box, chances: NDArray[np.float32]) -> _Grown:
@@ -255,7 +266,7 @@ def _predicted(grown: _Grown, box: _Box, chances: NDArray[np.float32]) -> Labels
 
 def _without_crumbs(added: LabelMap, structures: tuple[Structure, ...]) -> None:
     """Pieces of `added` that are too small to be a part of their structure are taken out."""
-    voxel = abs(float(np.linalg.det(added.patient_from_index[:3, :3])))
+    voxel = voxel_mm3(added)
     for number, place in enumerate(ndimage.find_objects(added.array), start=1):
         if place is None:
             continue

@@ -1,12 +1,15 @@
 """Trained completion networks as files: tensors behind a header that says all that is known.
 
 The format is that of `pipeline.weights`, safetensors with a digest over header and tensors, with
-another content: the structures, their usual middles and volumes, and the box they lie in.
+another content: the structures, their usual middles and volumes, and the box they lie in. A file
+that is shipped also says the regions whose reconstructions it completes, and by which bones it
+finds its place in them. A header is read without torch: the node asks for every rule and job.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,15 +17,28 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.completing import Completer, Structure
-from pipeline.safetensors_header import BrokenWeights, digest_of, header_of, parsed, write
+from pipeline import weights
+from pipeline.errors import PipelineError
+from pipeline.safetensors_header import BrokenWeights, metadata_of, tensors_of, write
+from pipeline.stated import UNSTATED, Stated, from_metadata, to_metadata
+from pipeline.structures import Structure, meaning_of
+from pipeline.types import Algorithm
 
 if TYPE_CHECKING:
+    from pipeline.completing import Completer
     from pipeline.models.completion import Completion
 
 FORMAT: Final = "osteon-completion-1"
+SUFFIX: Final = f".completion{weights.SUFFIX}"
 LARGEST_FILE: Final = 150_000_000
 """Bytes: the largest published network takes 66 million in half precision."""
+NAME: Final = "Anatomy completion"
+"""Of the algorithm, in every object that it added something to."""
+VERSION: Final = "1.0.0"
+
+
+class NothingCompletes(PipelineError):
+    """There is no completion for these bones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +54,63 @@ class TrainedCompletion:
     """Voxels along each edge."""
     trained: str
     """One line: on whom, how long."""
+    regions: tuple[str, ...] = ()
+    """Whose reconstructions it completes, as rules name them."""
+    placed_by: tuple[str, ...] = ()
+    """Structures without their sides, as `hip_bone`: one of them must have been reconstructed."""
+    stated: Stated = UNSTATED
     digest: str = ""
     """SHA-256, hex, of the file's content; the file says it."""
+    path: Path = Path()
+
+
+def trained_for(region: str) -> TrainedCompletion:
+    """What completes the bones of `region`.
+
+    Raises:
+        NothingCompletes: naming the regions that there are.
+        BrokenWeights: a file is damaged, or two are of one region.
+    """
+    shipped = [read_header(path) for path in sorted(weights.FOLDER.glob(f"*{SUFFIX}"))]
+    found = [one for one in shipped if region in one.regions]
+    if len(found) > 1:
+        names = " and ".join(one.path.name for one in found)
+        raise BrokenWeights(f"{names} complete the same region, {region}")
+    if not found:
+        known = ", ".join(sorted(name for one in shipped for name in one.regions)) or "none"
+        raise NothingCompletes(f"Nothing completes the region {region!r}; there is {known}")
+    return found[0]
+
+
+def require(region: str, bones: Collection[str]) -> None:
+    """Nothing, if the bones of this region can be completed from those that an engine gives.
+
+    Args:
+        region: As a rule names it.
+        bones: As an engine names them.
+
+    Raises:
+        NothingCompletes: for whoever wrote the rule.
+    """
+    trained = trained_for(region)
+    needed = [meaning_of(name).words for name in trained.placed_by]
+    if not set(needed) & set(bones):
+        given = ", ".join(bones)
+        raise NothingCompletes(
+            f"What is missing is placed by the {' or '.join(needed).lower()}, and the engine gives"
+            f" {given}"
+        )
+
+
+def algorithm_for(region: str) -> Algorithm:
+    """What completes the bones of `region`, as results name it.
+
+    Raises:
+        NothingCompletes: as `trained_for`.
+    """
+    trained = trained_for(region)
+    grid = " x ".join([str(trained.size)] * 3)
+    return Algorithm(NAME, VERSION, trained.digest, (("grid", grid),))
 
 
 def export(net: Completion, path: Path, described: TrainedCompletion) -> TrainedCompletion:
@@ -58,6 +129,9 @@ def export(net: Completion, path: Path, described: TrainedCompletion) -> Trained
         "size": json.dumps(described.size),
         "shape": json.dumps(asdict(net.shape)),
         "trained": described.trained,
+        "regions": json.dumps(described.regions),
+        "placed_by": json.dumps(described.placed_by),
+        **to_metadata(described.stated),
     }
     write(path, net.state_dict(), metadata)
     return read_header(path)
@@ -69,7 +143,7 @@ def read_header(path: Path) -> TrainedCompletion:
     Raises:
         BrokenWeights: it is cut off, of another format, or garbled.
     """
-    metadata = _metadata(path)
+    metadata = metadata_of(path, FORMAT)
     try:
         z, y, x = (float(edge) for edge in json.loads(metadata["box_mm"]))
         return TrainedCompletion(
@@ -81,7 +155,11 @@ def read_header(path: Path) -> TrainedCompletion:
             box_mm=(z, y, x),
             size=int(json.loads(metadata["size"])),
             trained=metadata["trained"],
+            regions=tuple(map(str, json.loads(metadata["regions"]))),
+            placed_by=tuple(map(str, json.loads(metadata["placed_by"]))),
+            stated=from_metadata(metadata),
             digest=metadata["sha256"],
+            path=path,
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
@@ -94,8 +172,8 @@ def load(path: Path) -> Completer:
         BrokenWeights: as `read_header`, or the tensors are damaged, not finite, or do not fit.
     """
     import torch  # noqa: PLC0415 - a header is read without torch
-    from safetensors.torch import load as tensors_of  # noqa: PLC0415 - the same
 
+    from pipeline.completing import Completer  # noqa: PLC0415 - the same
     from pipeline.models.completion import (  # noqa: PLC0415 - the same
         Completion,
         CompletionShape,
@@ -106,20 +184,14 @@ def load(path: Path) -> Completer:
     trained = read_header(path)
     if path.stat().st_size > LARGEST_FILE:
         raise BrokenWeights(f"{path.name} is larger than {LARGEST_FILE} bytes")
-    content = path.read_bytes()
-    header, start = parsed(content, path.name)
-    if digest_of(header, content[start:]) != trained.digest:
-        raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
-    told: dict[str, Any] = json.loads(header["__metadata__"]["shape"])
+    tensors = tensors_of(path, trained.digest)
     try:
+        told: dict[str, Any] = json.loads(metadata_of(path, FORMAT)["shape"])
         shape = CompletionShape(**{**told, "kind": Kind(told["kind"]), "task": Task(told["task"])})
         net = Completion(shape)
-        tensors = {name: tensor.float() for name, tensor in tensors_of(content).items()}
         net.load_state_dict(tensors)
     except Exception as fault:
         raise BrokenWeights(f"{path.name} does not fit its network: {fault}") from fault
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise BrokenWeights(f"{path.name} has weights that are no finite numbers")
     if shape.classes != len(trained.structures) + 1:
         raise BrokenWeights(f"{path.name} has another number of structures than of classes")
     net.eval().requires_grad_(requires_grad=False)
@@ -130,16 +202,3 @@ def load(path: Path) -> Completer:
         return np.asarray(answer[0].softmax(dim=0).numpy())
 
     return Completer(trained.structures, trained.box_mm, trained.size, chances)
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    header, _, size = header_of(path)
-    metadata = header.get("__metadata__")
-    said = metadata.get("format") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or said != FORMAT:
-        raise BrokenWeights(f"{path.name} is of the format {said!r}, not {FORMAT!r}")
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if not ends or max(ends) != size:
-        announced = max(ends, default=0)
-        raise BrokenWeights(f"{path.name} has {size} bytes of tensors, not {announced}: cut off")
-    return metadata

@@ -11,8 +11,8 @@ import SimpleITK
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from pipeline.completing import LabelMap
 from pipeline.errors import StudyError
+from pipeline.structures import LabelMap
 
 MOST = 0xFFFF
 """The largest label."""

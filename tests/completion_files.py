@@ -12,9 +12,10 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
 
-from pipeline.completing import Structure
 from pipeline.completion_weights import TrainedCompletion, export
 from pipeline.models.completion import Completion, CompletionShape, Kind
+from pipeline.stated import Judged, Stated
+from pipeline.structures import Structure
 from tests.factories import uid
 
 NAMES = ("sacrum", "femur_R", "femur_L")
@@ -26,8 +27,11 @@ def place(number: int) -> tuple[slice, slice, slice]:
     return (slice(6, 10), slice(6, 10), slice(1 + 5 * (number - 1), 5 + 5 * (number - 1)))
 
 
-def weights_file(folder: Path) -> Path:
-    """A network without weights but one: the left femur fills the whole box, whatever it sees."""
+def weights_file(folder: Path, name: str = "pelvis.safetensors", *, region: str = "") -> Path:
+    """A network without weights but one: the left femur fills the whole box, whatever it sees.
+
+    It completes the region, if one is given, from either femur.
+    """
     net = Completion(CompletionShape(kind=Kind.PLAIN, classes=4, divided_by=8))
     with torch.no_grad():
         for weight in net.parameters():
@@ -37,9 +41,18 @@ def weights_file(folder: Path) -> Path:
         Structure(name, (x, 0.0, 0.0), 64_000.0)
         for name, x in zip(NAMES, (-50.0, 0.0, 50.0), strict=True)
     )
-    path = folder / "pelvis.safetensors"
-    export(net, path, TrainedCompletion("pelvis", structures, (160.0,) * 3, SIZE, "on nobody"))
-    return path
+    described = TrainedCompletion(
+        "pelvis",
+        structures,
+        (160.0,) * 3,
+        SIZE,
+        "on nobody",
+        regions=(region,) if region else (),
+        placed_by=("femur",) if region else (),
+        stated=Stated("none", (Judged("half of it", "sacrum", 3, "Dice", 0.5),)),
+    )
+    export(net, folder / name, described)
+    return folder / name
 
 
 def image(folder: Path) -> Path:

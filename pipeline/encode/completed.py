@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import highdicom as hd
 import numpy as np
@@ -21,7 +20,8 @@ from pydicom import Dataset, dcmwrite
 from pydicom.sr.coding import Code as PydicomCode
 from pydicom.uid import CTImageStorage
 
-from pipeline.completing import PREDICTED, Completed
+from pipeline.completing import Completed
+from pipeline.completion_weights import NAME
 from pipeline.encode.codes import (
     ANATOMICAL_STRUCTURE,
     ARTIFICIAL_INTELLIGENCE,
@@ -33,22 +33,10 @@ from pipeline.encode.common import MANUFACTURER, file_meta, printable, software_
 from pipeline.encode.segmentation import EMPTY
 from pipeline.encode.sources import read_heading
 from pipeline.encode.uids import derived_uid
+from pipeline.structures import PREDICTED, meaning_of, numbers_by_meaning
 from pipeline.types import Code, Side, Source
 
-ALGORITHM = "Anatomy completion"
 SERIES_NUMBER = 9011
-CODES: Final = {
-    "sacrum": Code("54735007", "SCT", "Sacrum"),
-    # SNOMED CT in DICOM has no hip bone: the bony pelvis (CID 7304), told apart by its side
-    "hip_bone": Code("118645006", "SCT", "Pelvis"),
-    "pelvis": Code("118645006", "SCT", "Pelvis"),
-    "femur": Code("71341001", "SCT", "Femur"),
-    "tibia": Code("12611008", "SCT", "Tibia"),
-    "patella": Code("64234005", "SCT", "Patella"),
-    "fibula": Code("87342007", "SCT", "Fibula"),
-}
-"""By the name of a structure without its side; another is an anatomical structure."""
-SIDES: Final = {"_R": Side.RIGHT, "_L": Side.LEFT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +53,12 @@ class CompletedSegmentation:
     """SHA-256, hex, of the weights."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
-    code: Code
-    side: Side
-
-
 def named_segments(source: Dataset, names: Sequence[str]) -> dict[int, int]:
     """From a segment's number to that of the structure whose code and side it has.
 
     Of a pair without a side in the code, nothing is known.
     """
-    meanings = [_meaning(name) for name in names]
-    known = {
-        (one.code.value, one.side): number
-        for number, one in enumerate(meanings, start=1)
-        if one.code != ANATOMICAL_STRUCTURE
-    }
+    known = numbers_by_meaning(names)
     found = {}
     for item in source.SegmentSequence:
         kinds = item.get("SegmentedPropertyTypeCodeSequence")
@@ -164,7 +141,7 @@ def _built(
         sop_instance_uid=_uid(made, "instance"),
         instance_number=1,
         manufacturer=MANUFACTURER,
-        manufacturer_model_name=ALGORITHM,
+        manufacturer_model_name=NAME,
         software_versions=software_version(),
         device_serial_number="0",
         content_label="COMPLETED",
@@ -226,21 +203,20 @@ def _describe(
 
 def _predicted(made: CompletedSegmentation, name: str) -> Dataset:
     """What a segment says of itself that nobody has seen."""
-    meaning = _meaning(name)
-    base = name if meaning.side is Side.UNPAIRED else name[:-2]
-    label = base.replace("_", " ").capitalize()
+    meaning = meaning_of(name)
+    label = meaning.words
     if meaning.side in LATERALITY:
         label = f"{label} {meaning.side}"
     item = Dataset()
     item.SegmentLabel = printable(f"{label}: {PREDICTED}", 64)
     item.SegmentDescription = printable(
-        f"{PREDICTED.upper()}. Added by {ALGORITHM}, weights SHA-256 {made.digest}", 1024
+        f"{PREDICTED.upper()}. Added by {NAME}, weights SHA-256 {made.digest}", 1024
     )
     item.SegmentAlgorithmType = "AUTOMATIC"
-    item.SegmentAlgorithmName = ALGORITHM
+    item.SegmentAlgorithmName = NAME
     algorithm = Dataset()
     algorithm.AlgorithmFamilyCodeSequence = [code_item(ARTIFICIAL_INTELLIGENCE)]
-    algorithm.AlgorithmName = ALGORITHM
+    algorithm.AlgorithmName = NAME
     algorithm.AlgorithmVersion = printable(software_version(), 64)
     algorithm.AlgorithmSource = MANUFACTURER
     algorithm.AlgorithmParameters = f"weights_sha256={made.digest}"
@@ -253,12 +229,6 @@ def _predicted(made: CompletedSegmentation, name: str) -> Dataset:
     item.TrackingUID = _uid(made, f"tracked {name}")
     item.TrackingID = printable(f"{label} predicted {item.TrackingUID[-8:]}", 64)
     return item
-
-
-def _meaning(name: str) -> _Meaning:
-    side = SIDES.get(name[-2:], Side.UNPAIRED)
-    base = name if side is Side.UNPAIRED else name[:-2]
-    return _Meaning(CODES.get(base, ANATOMICAL_STRUCTURE), side)
 
 
 def _put_source(ds: Dataset, made: CompletedSegmentation) -> None:

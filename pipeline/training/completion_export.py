@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.completing import Structure
 from pipeline.completion_weights import TrainedCompletion, export
+from pipeline.stated import Judged, Stated
+from pipeline.structures import Structure
 from pipeline.training.completion_pairs import Pairs, pairs_of
 from pipeline.training.completion_settings import CompletionRun, read
 from pipeline.training.completions import Say, trained
 from pipeline.training.label_maps import Labels, Triple
 from pipeline.training.settings import RunFault
+
+MISSING = "what was missing, whole anatomies or all beyond a plane"
 
 
 def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
@@ -33,6 +37,9 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
         box_mm=pairs.box_mm,
         size=run.network.size,
         trained=_words(run, pairs, learning.step),
+        regions=run.regions,
+        placed_by=run.placed_by,
+        stated=Stated(pairs.licence, _judged(run)),
     )
     made = export(learning.average, out, described)
     say(f"{out}: {out.stat().st_size / 2**20:.1f} MiB, SHA-256 {made.digest}")
@@ -59,6 +66,22 @@ def structures_of(
         x, y, z = np.mean(middles, axis=0).tolist()
         found.append(Structure(name, (x, y, z), float(np.mean(volumes))))
     return tuple(found)
+
+
+def _judged(run: CompletionRun) -> tuple[Judged, ...]:
+    """What `--evaluate` has found; nothing where it has not been called."""
+    table = run.folder / "results.json"
+    if not table.exists():
+        return ()
+    told = json.loads(table.read_text(encoding="utf-8"))
+    people: dict[str, set[str]] = {one["label"]: set() for one in told["summaries"]}
+    for one in told["judgements"]:
+        people[one["label"]].add(one["person"])
+    return tuple(
+        Judged(MISSING, one["label"], len(people[one["label"]]), "Dice", one["network"])
+        for one in told["summaries"]
+        if people[one["label"]]
+    )
 
 
 def _words(run: CompletionRun, pairs: Pairs, steps: int) -> str:

@@ -24,11 +24,20 @@ from pipeline.training.label_maps import (
     mirrored_numbers,
     zoomed,
 )
-from pipeline.training.removing import SHARES, cut_off, incomplete, varied, without_anatomies
+from pipeline.training.removing import (
+    SHARES,
+    about_a_joint,
+    cut_off,
+    incomplete,
+    varied,
+    without_anatomies,
+)
 from pipeline.training.settings import RunFault
 
 CUT = "cut off"
 """What a pair is called whose map a plane cuts."""
+JOINT = "about a joint"
+"""And one that has what a reconstruction of a joint would have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,10 @@ class Pairs(Protocol):
     def box_mm(self) -> Triple | None:
         """Edges of the maps along z, y, x, where the source says them."""
 
+    @property
+    def licence(self) -> str:
+        """Of the maps, as far as the source says it."""
+
     def drawn(self, count: int, random: np.random.Generator) -> list[Pair]:
         """`count` incomplete maps of one complete map, to learn from."""
 
@@ -89,6 +102,11 @@ class ArchivePairs:
         """Edges of the box along z, y, x."""
         return self.maps.box_mm
 
+    @property
+    def licence(self) -> str:
+        """Those of all people that are learned from."""
+        return "; ".join(sorted({one.licence for one in self.maps.trained_in(self.run.fold)}))
+
     def drawn(self, count: int, random: np.random.Generator) -> list[Pair]:
         """A person who is not judged, varied once, and incomplete in `count` ways."""
         people = self.maps.trained_in(self.run.fold)
@@ -102,7 +120,8 @@ class ArchivePairs:
             random,
         )
         return [
-            Pair(complete, incomplete(complete, self.run.variety, random)) for _ in range(count)
+            Pair(complete, incomplete(complete, self.maps.box_mm, self.run.variety, random))
+            for _ in range(count)
         ]
 
     def learned(self) -> Iterator[Labels]:
@@ -115,6 +134,8 @@ class ArchivePairs:
 
     def judged(self) -> Iterator[JudgedPair]:
         """Each person left out with whole anatomies missing, and as often cut by a plane.
+
+        As often, too, with what a reconstruction would have, where the weights are to complete one.
 
         Raises:
             RunFault: nobody is left out.
@@ -132,6 +153,9 @@ class ArchivePairs:
                 yield JudgedPair(person.person, f"at least {share:.0%} missing", pair, borrowed)
                 left = cut_off(complete, random.uniform(SHARES[0], SHARES[-1]), random)
                 yield JudgedPair(person.person, CUT, Pair(complete, left), borrowed)
+                if self.run.regions:
+                    left = about_a_joint(complete, self.maps.box_mm, random)
+                    yield JudgedPair(person.person, JOINT, Pair(complete, left), borrowed)
 
     def _zoomed(self, person: LabelledPerson) -> Labels:
         return zoomed(_whole(self.maps, person), (self.run.network.size,) * 3)
@@ -152,6 +176,7 @@ class PublishedPairs:
     names: tuple[str, ...]
     size: int
     box_mm: Triple | None = None
+    licence: str = ""
 
     def drawn(self, count: int, random: np.random.Generator) -> list[Pair]:
         """A person of `train` and `count` of the incomplete maps."""

@@ -71,6 +71,10 @@ class CompletionRun:
     """The people of this fold are judged and never learned from; none: all are learned from."""
     limit_minutes: float | None = None
     """Of one call; the next goes on."""
+    regions: tuple[str, ...] = ()
+    """Whose reconstructions its weights complete, as rules name them; none: label maps alone."""
+    placed_by: tuple[str, ...] = ()
+    """Labels without their sides, one of which must have been reconstructed to find the rest."""
     judged_instances: int = 9
     """Incomplete maps that are judged of each person, and as many that a plane cuts."""
     judged_seed: int = 7
@@ -121,6 +125,8 @@ def _check(run: CompletionRun) -> None:
         if value not in list(known):
             raise RunFault(f"network.{key} is {' or '.join(known)}, not {value!r}")
     smallest = SMALLEST_EDGE[Kind(run.network.kind)]
+    if bool(run.regions) != bool(run.placed_by):
+        raise RunFault("regions and placed_by go together: a region is completed from some label")
     if run.network.size % EDGE_MULTIPLE or run.network.size < smallest:
         raise RunFault(
             f"network.size must be a multiple of {EDGE_MULTIPLE}, and at least {smallest} for"

@@ -19,6 +19,10 @@ from pipeline.training.label_maps import Labels, Triple
 
 SHARES = (0.1, 0.2, 0.4)
 """Of the segmented volume, of which at least one is taken away."""
+JOINT_SHIFT_MM = 20.0
+JOINT_EDGES_MM = (200.0, 280.0)
+JOINT_VOXELS = (1, 2)
+"""From a label to one that it meets, across the space between them."""
 INSTANCES = 10
 """Incomplete maps that are published of each person."""
 
@@ -68,6 +72,46 @@ def cut_off(complete: Labels, share: float, random: np.random.Generator) -> Labe
     return np.where(is_kept.reshape(shape), complete, 0).astype(complete.dtype)
 
 
+def about_a_joint(complete: Labels, box_mm: Triple, random: np.random.Generator) -> Labels:
+    """What a reconstruction of a joint has of `complete`: two labels that meet, in a cube.
+
+    The cube has edges of 200 to 280 mm, and lies within some 20 mm of where they meet.
+
+    Raises:
+        ValueError: no two labels meet.
+    """
+    joints = _joints(complete)
+    if not joints:
+        raise ValueError("No two labels of the map meet")
+    pair = list(joints)[int(random.integers(len(joints)))]
+    place = joints[pair][int(random.integers(len(joints[pair])))]
+    steps = np.array(box_mm) / complete.shape
+    middle = place + random.normal(0.0, JOINT_SHIFT_MM, 3) / steps
+    reach = random.uniform(*JOINT_EDGES_MM) / 2 / steps
+    low = np.clip(np.round(middle - reach), 0, None).astype(int)
+    high = np.clip(np.round(middle + reach), 0, complete.shape).astype(int)
+    field = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    made = np.zeros_like(complete)
+    made[field] = np.where(np.isin(complete[field], pair), complete[field], 0)
+    return made
+
+
+def _joints(complete: Labels) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """From two labels, the lower first, to the places (N, 3) where they come near each other."""
+    found: dict[tuple[int, int], list[NDArray[np.int64]]] = {}
+    for axis in range(3):
+        for step in JOINT_VOXELS:
+            here = complete.swapaxes(0, axis)[:-step].swapaxes(0, axis)
+            there = complete.swapaxes(0, axis)[step:].swapaxes(0, axis)
+            places = np.argwhere((here > 0) & (there > 0) & (here != there))
+            ends = np.stack([here[tuple(places.T)], there[tuple(places.T)]], axis=1)
+            ends.sort(axis=1)
+            for one, other in np.unique(ends, axis=0):
+                is_pair = (ends == (one, other)).all(axis=1)
+                found.setdefault((int(one), int(other)), []).append(places[is_pair])
+    return {pair: np.concatenate(each) for pair, each in sorted(found.items())}
+
+
 class _Layers(NamedTuple):
     places: NDArray[np.int64]
     """Of the layers across an axis in which there is anything."""
@@ -90,6 +134,9 @@ class Variety:
     """How often a plane cuts it, rather than whole anatomies go."""
     largest_cut: float = 0.6
     """Of the volume."""
+    joint: float = 0.0
+    """How often only two labels are left, in a cube about where they meet: what a reconstruction
+    of a joint has."""
     mirrored: float = 0.5
     """How often right and left are exchanged, their labels with them."""
     turn_deg: float = 6.0
@@ -103,12 +150,16 @@ class Variety:
 PUBLISHED = Variety(cut=0.0, mirrored=0.0, turn_deg=0.0, scale=0.0, shift_mm=0.0)
 
 
-def incomplete(complete: Labels, variety: Variety, random: np.random.Generator) -> Labels:
+def incomplete(
+    complete: Labels, box_mm: Triple, variety: Variety, random: np.random.Generator
+) -> Labels:
     """`complete` with something missing.
 
     Raises:
         ValueError: nothing can be taken from it.
     """
+    if variety.joint and random.random() < variety.joint:
+        return about_a_joint(complete, box_mm, random)
     if random.random() < variety.cut:
         return cut_off(complete, random.uniform(SHARES[0], variety.largest_cut), random)
     return without_anatomies(complete, float(random.choice(SHARES)), random)

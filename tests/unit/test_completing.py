@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from pipeline.completing import (
     Completer,
-    LabelMap,
     NothingKnown,
-    Structure,
     complete,
     only_added,
     placed,
 )
+from pipeline.structures import LabelMap, Structure
 
 SIZE = 16
 BOX = (160.0, 160.0, 160.0)

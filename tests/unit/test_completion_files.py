@@ -16,6 +16,7 @@ from pydicom import dcmread
 from typer.testing import CliRunner
 
 from node.__main__ import app
+from pipeline import weights as weights_of_the_package
 from pipeline.completion_weights import load, read_header
 from pipeline.label_files import read_image
 from pipeline.safetensors_header import BrokenWeights
@@ -121,6 +122,8 @@ def test_weights_come_back_as_they_were_exported(weights: Path) -> None:
     completer = load(weights)
 
     assert (told.name, told.box_mm, told.size) == ("pelvis", (160.0,) * 3, SIZE)
+    assert told.stated.licence == "none"
+    assert [(one.bone, one.value) for one in told.stated.judged] == [("sacrum", 0.5)]
     assert tuple(one.name for one in completer.structures) == NAMES
     chances = completer.chances(np.zeros((SIZE,) * 3, np.uint8))
     # softmax of 0, 0, 0, 9
@@ -185,3 +188,16 @@ def test_the_same_segmentation_is_completed_to_the_same_bytes(
         osteon(source, tmp_path / name, "--weights", weights)
 
     assert (tmp_path / "one.dcm").read_bytes() == (tmp_path / "two.dcm").read_bytes()
+
+
+def test_what_is_shipped_loads_is_small_and_has_a_model_card_that_names_it() -> None:
+    for path in weights_of_the_package.FOLDER.glob("*.completion.safetensors"):
+        told = read_header(path)
+        load(path)
+
+        assert path.stat().st_size < 16_000_000
+        assert told.digest in path.with_suffix(".md").read_text(encoding="utf-8")
+        assert told.stated.licence
+        # what is missing is completed, and not copied: a copy of the input has a Dice of 0
+        assert told.stated.judged
+        assert all(one.value > 0 for one in told.stated.judged)
