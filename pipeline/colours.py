@@ -37,11 +37,22 @@ OTHERS: Final[tuple[Rgb, ...]] = (
 
 
 def colours(bones: Sequence[Bone]) -> tuple[Rgb, ...]:
-    """The colour of each bone, in their order; they repeat only when there are no more."""
-    given: list[Rgb] = []
+    """The colour of each bone, in their order; they repeat only when there are no more.
+
+    What is predicted is pale, and changes nothing in the colours of what was seen.
+    """
+    given: dict[bool, list[Rgb]] = {False: [], True: []}
+    made: list[Rgb] = []
     for bone in bones:
+        alike = given[bone.is_predicted]
         own = BY_CODE.get(bone.code.value)
         choice = [*([own] if own else []), *OTHERS, *BY_CODE.values()]
-        least = min(given.count(rgb) for rgb in choice)
-        given.append(next(rgb for rgb in choice if given.count(rgb) == least))
-    return tuple(given)
+        least = min(alike.count(rgb) for rgb in choice)
+        alike.append(next(rgb for rgb in choice if alike.count(rgb) == least))
+        made.append(_pale(alike[-1]) if bone.is_predicted else alike[-1])
+    return tuple(made)
+
+
+def _pale(rgb: Rgb) -> Rgb:
+    red, green, blue = ((value + 255) // 2 for value in rgb)
+    return red, green, blue

@@ -24,6 +24,7 @@ from pipeline.drawing import Box
 from pipeline.panels import Sheet, bone_panels, radiograph_panels
 from pipeline.paragraphs import paragraphs
 from pipeline.render import simplified
+from pipeline.structures import PREDICTED
 from pipeline.types import Radiograph, Reconstruction, Side
 from pipeline.wording import (
     SIDE_ASSUMED,
@@ -81,19 +82,28 @@ def key_image(
     margin = sheet.px(28)
     top = strip.bottom + sheet.px(TOP_FREE)
     header = Box(margin, top, width - 2 * margin, sheet.px(96))
-    _header(sheet, header, page, radiographs)
+    _header(sheet, header, page, radiographs, has_predicted=len(made.bones) > len(made.bones_seen))
     body = Box(margin, header.bottom, header.width, height - header.bottom - sheet.px(BOTTOM_FREE))
     left = Box(body.x, body.y, int(body.width * LEFT_SHARE) - margin, body.height)
     right = Box(left.right + margin, body.y, body.right - left.right - margin, body.height)
     drawn = simplified(made.bones, MAX_FACES)
-    bottom = radiograph_panels(sheet, left, radiographs, drawn)
+    # an outline over a radiograph would say that what is predicted was found there
+    seen = [bone for bone in drawn if not bone.is_predicted]
+    bottom = radiograph_panels(sheet, left, radiographs, seen)
     bone_panels(sheet, right, drawn)
     _words(sheet, Box(left.x, bottom, left.width, body.bottom - bottom), made)
     _footer(sheet, page)
     return np.asarray(canvas)
 
 
-def _header(sheet: Sheet, box: Box, page: Page, radiographs: Sequence[Radiograph]) -> None:
+def _header(
+    sheet: Sheet,
+    box: Box,
+    page: Page,
+    radiographs: Sequence[Radiograph],
+    *,
+    has_predicted: bool,
+) -> None:
     """The side in a box of its own, the part of the body, and what it was made of."""
     x, middle = box.x, box.y + box.height / 2
     if page.side in SIDE_WORDS:
@@ -112,6 +122,8 @@ def _header(sheet: Sheet, box: Box, page: Page, radiographs: Sequence[Radiograph
     views = ", ".join(str(radiograph.view.name) for radiograph in radiographs)
     counted = f"{len(radiographs)} radiograph" + ("s" if len(radiographs) != 1 else "")
     said = f"3D bones estimated from {counted} ({views}). Coloured line: outline of the 3D bones."
+    if has_predicted:
+        said = f"3D bones estimated from {counted} ({views}). PALE BONES ARE {PREDICTED.upper()}."
     drawing.write(sheet.canvas, (x, y), drawing.cut(said, size, box.right - x), size, drawing.QUIET)
 
 

@@ -101,6 +101,8 @@ def _stage(bones: Sequence[Bone], title: str, assumptions: Sequence[Assumption])
     ground = _ground(columns, rows, title)
     if is_assumed(assumptions, SIDE_ASSUMED):
         drawing.write(ground, (8, rows - CAPTION - 2), "SIDE ASSUMED", 11, drawing.CAUTION)
+    if any(bone.is_predicted for bone in bones):
+        drawing.write(ground, (8, STRIP + 13), "PALE: NOT IMAGED", 11, drawing.CAUTION)
     box, is_of_rule = Box(0, 0, columns, rows - 2), is_scale_assumed(assumptions)
     drawing.scale_bar(ground, box, 1 / mm_per_px, 11, 0.3 * columns, is_assumed=is_of_rule)
     return _Stage(surface, ground, middle, ring, floor, mm_per_px, columns, rows - STRIP - CAPTION)

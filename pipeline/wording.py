@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.encode.topology import signed_volume
+from pipeline.structures import PREDICTED
 from pipeline.types import Assumption, Bone, Figure, Mesh, Reconstruction, Side
 
 SIDE_WORDS = {Side.RIGHT: "RIGHT", Side.LEFT: "LEFT"}
@@ -55,15 +56,16 @@ def bones_section(bones: Sequence[Bone], *, scale_assumed: bool) -> Section:
 
 
 def quality_section(figures: Sequence[Figure]) -> Section:
-    """How many checks passed, and each of them."""
-    failed = [figure for figure in figures if not figure.is_within]
-    if not figures:
+    """How many checks passed, and each figure; a figure without a limit is no check."""
+    checks = [one for one in figures if one.low is not None or one.high is not None]
+    failed = [figure for figure in checks if not figure.is_within]
+    if not checks:
         return Section("QUALITY: NOT CHECKED", (), is_caution=True)
     if failed:
-        heading = f"QUALITY: {len(failed)} OF {len(figures)} CHECKS NOT PASSED"
+        heading = f"QUALITY: {len(failed)} OF {len(checks)} CHECKS NOT PASSED"
         first = sorted(figures, key=lambda figure: figure.is_within)
         return Section(heading, tuple(_figure(figure) for figure in first), is_caution=True)
-    heading = f"QUALITY: ALL {len(figures)} CHECKS PASSED"
+    heading = f"QUALITY: ALL {len(checks)} CHECKS PASSED"
     return Section(heading, tuple(_figure(figure) for figure in figures))
 
 
@@ -92,7 +94,8 @@ def _bone(bone: Bone) -> str:
     side = f" {bone.side}" if bone.side in SIDE_WORDS else ""
     low, high = bone.mesh.vertices.min(axis=0), bone.mesh.vertices.max(axis=0)
     extent = " x ".join(f"{length:.0f}" for length in sorted(high - low, reverse=True))
-    return f"{plain(bone.name)}{side}: {_cm3(bone.mesh)} cm3, {extent} mm"
+    origin = f", {PREDICTED}" if bone.is_predicted else ""
+    return f"{plain(bone.name)}{side}{origin}: {_cm3(bone.mesh)} cm3, {extent} mm"
 
 
 def _cm3(mesh: Mesh) -> str:

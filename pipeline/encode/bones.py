@@ -7,14 +7,45 @@ from pydicom import Dataset
 
 from pipeline.colours import colours
 from pipeline.encode.codes import ANATOMICAL_STRUCTURE, LATERALITY, code_item, region_item
-from pipeline.encode.common import Result, printable
+from pipeline.encode.common import Result, printable, provenance
 from pipeline.encode.uids import derived_uid
-from pipeline.types import Bone
+from pipeline.structures import PREDICTED
+from pipeline.types import Algorithm, Bone
+
+PREDICTED_OPACITY = 0.5
+"""Of the surface of a bone that is predicted; 1 is that of the others."""
 
 
 def segment_label(bone: Bone) -> str:
-    """The name of the bone and its side, as viewers list it."""
-    return printable(f"{bone.name} {bone.side}" if bone.side in LATERALITY else bone.name, 64)
+    """The name of the bone and its side, as viewers list it, and that it is predicted if it is."""
+    end = f": {PREDICTED}" if bone.is_predicted else ""
+    return printable(named(bone), 64 - len(end)) + end
+
+
+def named(bone: Bone) -> str:
+    """The name of the bone and its side."""
+    return f"{bone.name} {bone.side}" if bone.side in LATERALITY else bone.name
+
+
+def algorithm_of(bone: Bone, result: Result) -> Algorithm:
+    """What made the bone: the engine, or what completed its result."""
+    made = result.reconstruction
+    return made.completed_by if bone.is_predicted and made.completed_by else made.algorithm
+
+
+def description_of(bone: Bone, result: Result, limit: int) -> str:
+    """What the bone is, and what made it of what."""
+    said = provenance(result, limit)
+    if not bone.is_predicted:
+        return said
+    by = algorithm_of(bone, result)
+    words = f"{PREDICTED.upper()}: from no radiograph, added by {by.name} {by.version} to this:"
+    return printable(f"{words} {said}", limit)
+
+
+def opacity_of(bone: Bone) -> float:
+    """RecommendedPresentationOpacity of its surface."""
+    return PREDICTED_OPACITY if bone.is_predicted else 1.0
 
 
 def tracking_uid(bone: Bone, result: Result) -> str:
@@ -63,4 +94,6 @@ def display_colours(bones: tuple[Bone, ...]) -> list[list[int]]:
 
 
 def _identity(bone: Bone) -> tuple[str, ...]:
-    return (bone.code.scheme, bone.code.value, str(bone.side), bone.name)
+    """The predicted part of a bone is another finding than the part that was seen."""
+    origin = (PREDICTED,) if bone.is_predicted else ()
+    return (bone.code.scheme, bone.code.value, str(bone.side), bone.name, *origin)

@@ -21,7 +21,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as PydicomCode
 
-from pipeline.encode.bones import tracking_id, tracking_uid
+from pipeline.encode.bones import algorithm_of, tracking_id, tracking_uid
 from pipeline.encode.codes import ANATOMICAL_STRUCTURE, LATERALITY, REGIONS
 from pipeline.encode.common import (
     MANUFACTURER,
@@ -33,7 +33,8 @@ from pipeline.encode.common import (
 )
 from pipeline.encode.image_library import concept
 from pipeline.encode.topology import is_closed, signed_volume, sound_mesh
-from pipeline.types import Assumption, Bone, Code, Figure
+from pipeline.structures import PREDICTED
+from pipeline.types import Algorithm, Assumption, Bone, Code, Figure
 
 PRIVATE_SCHEME = "99OSTEON"
 EXTENTS = (
@@ -45,6 +46,7 @@ EXTENTS = (
 SCALE = Code("SCALE", PRIVATE_SCHEME, "Scale")
 SCALE_ASSUMED = "ASSUMED, NOT MEASURED"
 """Short, so that viewers show it beside the number and not in an annex (dsr2html: 40 letters)."""
+ORIGIN = Code("ORIGIN", PRIVATE_SCHEME, "Origin of the shape")
 QUALITY = Code("QUALITY", PRIVATE_SCHEME, "Quality of the reconstruction")
 LOWEST = Code("LOWEST", PRIVATE_SCHEME, "Lowest acceptable value")
 HIGHEST = Code("HIGHEST", PRIVATE_SCHEME, "Highest acceptable value")
@@ -92,7 +94,7 @@ def bone_group(
         "finding_category": concept(ANATOMICAL_STRUCTURE),
         "finding_type": concept(bone.code),
         "finding_sites": [_site(bone, result)],
-        "algorithm_id": _algorithm(result),
+        "algorithm_id": _algorithm(algorithm_of(bone, result)),
         "measurements": _measurements(bone, result),
     }
     if segment is not None:
@@ -115,7 +117,7 @@ def quality_group(result: Result) -> Group | None:
             uid=result.uid("quality"), identifier=QUALITY.meaning
         ),
         finding_type=concept(QUALITY),
-        algorithm_id=_algorithm(result),
+        algorithm_id=_algorithm(result.reconstruction.algorithm),
         measurements=[_figure(figure, result) for figure in measured],
         source_images=_sources(result),
     )
@@ -210,9 +212,8 @@ def _site(bone: Bone, result: Result) -> hd.sr.FindingSite:
     return hd.sr.FindingSite(concept(region), concept(side) if side else None)
 
 
-def _algorithm(result: Result) -> hd.sr.AlgorithmIdentification:
+def _algorithm(algorithm: Algorithm) -> hd.sr.AlgorithmIdentification:
     """Source: PS3.16 TID 4019."""
-    algorithm = result.reconstruction.algorithm
     return hd.sr.AlgorithmIdentification(
         name=printable(algorithm.name, 64),
         version=printable(algorithm.version, 64),
@@ -245,6 +246,8 @@ def _measurements(bone: Bone, result: Result) -> list[hd.sr.Measurement]:
         _measurement(concept(name), float(value), "mm", result)
         for name, value in zip(EXTENTS, size, strict=True)
     ]
+    for one in made if bone.is_predicted else ():
+        _children(one).append(text_item(ORIGIN, PREDICTED.upper(), HAS_PROPERTIES))
     return made
 
 

@@ -24,6 +24,8 @@ from pydicom.uid import UID
 
 from pipeline.colours import colours
 from pipeline.encode.bones import (
+    algorithm_of,
+    description_of,
     property_items,
     segment_label,
     tracking_id,
@@ -40,7 +42,6 @@ from pipeline.encode.common import (
     family,
     file_meta,
     printable,
-    provenance,
     put_general_modules,
     radiograph_series,
     software_version,
@@ -186,6 +187,7 @@ def _placed(values: NDArray[np.generic], result: Result, grid: Grid) -> hd.Volum
 
 
 def _described(bone: Bone, number: int, result: Result) -> hd.seg.SegmentDescription:
+    algorithm = algorithm_of(bone, result)
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment_label(bone),
@@ -193,9 +195,9 @@ def _described(bone: Bone, number: int, result: Result) -> hd.seg.SegmentDescrip
         segmented_property_type=_code(bone.code),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=printable(result.reconstruction.algorithm.name, 64),
-            version=printable(result.reconstruction.algorithm.version, 64),
-            family=_code(family(result.reconstruction.algorithm)),
+            name=printable(algorithm.name, 64),
+            version=printable(algorithm.version, 64),
+            family=_code(family(algorithm)),
         ),
         tracking_uid=tracking_uid(bone, result),
         tracking_id=tracking_id(bone, result),
@@ -212,9 +214,9 @@ def _put_codes(ds: Dataset, result: Result) -> None:
         if item.SegmentNumber == 0:
             continue  # the background of a label map is no bone
         bone = bones[item.SegmentNumber - 1]
-        item.SegmentDescription = provenance(result, 1024)
+        item.SegmentDescription = description_of(bone, result, 1024)
         item.SegmentationAlgorithmIdentificationSequence = [
-            algorithm_item(result.reconstruction.algorithm)
+            algorithm_item(algorithm_of(bone, result))
         ]
         item.update(property_items(bone, result.request.region))
 

@@ -16,7 +16,10 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedSTLStorage
 
 from pipeline.encode.bones import (
+    algorithm_of,
     display_colours,
+    named,
+    opacity_of,
     segment_label,
     structure_item,
     tracking_id,
@@ -41,6 +44,7 @@ from pipeline.encode.common import (
 )
 from pipeline.encode.lettering import WARNING
 from pipeline.encode.topology import sound_mesh
+from pipeline.structures import PREDICTED
 from pipeline.types import Bone, Mesh, ObjectKind
 
 MIME_TYPE = "model/stl"
@@ -59,7 +63,13 @@ def stl_objects(result: Result) -> list[Dataset]:
     return [_object(bone, number, result) for number, bone in enumerate(bones, 1)]
 
 
-def binary_stl(mesh: Mesh, name: str) -> bytes:
+def document(bone: Bone) -> bytes:
+    """The file of a bone; its heading says first what the bone is not."""
+    warning = f"{PREDICTED.upper()} - NOT A CT" if bone.is_predicted else WARNING
+    return binary_stl(sound_mesh(bone), named(bone), warning)
+
+
+def binary_stl(mesh: Mesh, name: str, warning: str = WARNING) -> bytes:
     """The file: corners in LPS mm, counter-clockwise seen from outside.
 
     The normal of a triangle without area is zero, which readers take as "work it out".
@@ -72,7 +82,7 @@ def binary_stl(mesh: Mesh, name: str) -> bytes:
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     triangles["corners"] = corners
     triangles["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
-    heading = printable(f"{WARNING}; UNITS=mm SPACE=LPS ; {name}", HEADING_BYTES)
+    heading = printable(f"{warning}; UNITS=mm SPACE=LPS ; {name}", HEADING_BYTES)
     count = len(triangles).to_bytes(4, "little")
     return heading.encode("ascii").ljust(HEADING_BYTES) + count + triangles.tobytes()
 
@@ -94,7 +104,7 @@ def _object(bone: Bone, number: int, result: Result) -> Dataset:
 
 def _put_document(ds: Dataset, bone: Bone, result: Result) -> None:
     """Source: PS3.3 C.24.2; the acquisition is that of several radiographs, so it has no time."""
-    content = binary_stl(sound_mesh(bone), segment_label(bone))
+    content = document(bone)
     ds.AcquisitionDateTime = ""
     ds.ImageLaterality = str(bone.side)
     ds.BurnedInAnnotation = "NO"
@@ -121,8 +131,8 @@ def _put_model(ds: Dataset, bone: Bone, number: int, result: Result) -> None:
     ds.ModelGroupUID = result.uid("model group")
     ds.ContentDescription = content_description(result)
     ds.RecommendedDisplayCIELabValue = display_colours(result.reconstruction.bones)[number - 1]
-    ds.RecommendedPresentationOpacity = 1.0
-    ds.DerivationAlgorithmSequence = [algorithm_item(result.reconstruction.algorithm)]
+    ds.RecommendedPresentationOpacity = opacity_of(bone)
+    ds.DerivationAlgorithmSequence = [algorithm_item(algorithm_of(bone, result))]
     ds.AnatomicRegionSequence = [region_item(result.request.region, bone.code, bone.side)]
     ds.PrimaryAnatomicStructureSequence = [structure_item(bone)]
     ds.TrackingID = tracking_id(bone, result)

@@ -11,7 +11,10 @@ from pydicom import Dataset
 from pydicom.uid import SurfaceSegmentationStorage
 
 from pipeline.encode.bones import (
+    algorithm_of,
+    description_of,
     display_colours,
+    opacity_of,
     property_items,
     segment_label,
     tracking_id,
@@ -26,7 +29,6 @@ from pipeline.encode.common import (
     instance_item,
     ordered,
     printable,
-    provenance,
     put_general_modules,
     radiograph_series,
 )
@@ -63,7 +65,7 @@ def _segment(bone: Bone, number: int, result: Result) -> Dataset:
     item = Dataset()
     item.SegmentNumber = number
     item.SegmentLabel = segment_label(bone)
-    item.SegmentDescription = provenance(result, 1024)
+    item.SegmentDescription = description_of(bone, result, 1024)
     item.SegmentAlgorithmType = "AUTOMATIC"
     item.update(property_items(bone, result.request.region))
     item.TrackingID = tracking_id(bone, result)
@@ -72,7 +74,7 @@ def _segment(bone: Bone, number: int, result: Result) -> Dataset:
     surface = Dataset()
     surface.ReferencedSurfaceNumber = number
     surface.SegmentSurfaceGenerationAlgorithmIdentificationSequence = [
-        algorithm_item(result.reconstruction.algorithm)
+        algorithm_item(algorithm_of(bone, result))
     ]
     surface.SegmentSurfaceSourceInstanceSequence = [
         instance_item(radiograph) for radiograph in ordered(result.radiographs)
@@ -89,8 +91,8 @@ def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     item.RecommendedDisplayGrayscaleValue = colour[0]
     item.RecommendedDisplayCIELabValue = colour
     item.SurfaceNumber = number
-    item.update(_processing(mesh, result))
-    item.RecommendedPresentationOpacity = 1.0
+    item.update(_processing(mesh, description_of(bone, result, 10240)))
+    item.RecommendedPresentationOpacity = opacity_of(bone)
     item.RecommendedPresentationType = "SURFACE"
     item.FiniteVolume = "YES" if is_closed(mesh.faces) else "NO"
     item.Manifold = "YES" if is_manifold(mesh.faces) else "NO"
@@ -100,7 +102,7 @@ def _surface(bone: Bone, number: int, result: Result) -> Dataset:
     return item
 
 
-def _processing(mesh: Mesh, result: Result) -> Dataset:
+def _processing(mesh: Mesh, comments: str) -> Dataset:
     """What was done to the surface after it was cut, in a few words and, in the comments, in all.
 
     SurfaceProcessing is type 2, and stays empty where the surface was processed: with YES go a
@@ -109,7 +111,7 @@ def _processing(mesh: Mesh, result: Result) -> Dataset:
     Source: PS3.3 C.27.1.1.2.
     """
     item = Dataset()
-    item.SurfaceComments = provenance(result, 10240)
+    item.SurfaceComments = comments
     item.SurfaceProcessing = ""
     if (processing := mesh.processing) is None:
         return item
@@ -118,7 +120,7 @@ def _processing(mesh: Mesh, result: Result) -> Dataset:
         return item
     done = "; ".join((f"{100 * processing.ratio:.0f} % of points kept", *processing.steps))
     item.SurfaceProcessingDescription = printable(done, 64)
-    item.SurfaceComments = printable(f"{item.SurfaceComments} Surface: {done}.", 10240)
+    item.SurfaceComments = printable(f"{comments} Surface: {done}.", 10240)
     return item
 
 
