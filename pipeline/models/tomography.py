@@ -188,7 +188,8 @@ def guided(images: Tensor, is_valid: Tensor, present: Tensor, *, reach: int) -> 
 
     Around each pixel the radiograph is taken for bone, times the console's contrast, over an even
     background: so soft tissue, which changes slowly, adds no bone. This is the guided filter of He
-    2013 (IEEE TPAMI 35:1397), whose slopes are nowhere negative: bone is light.
+    2013 (IEEE TPAMI 35:1397), whose slopes are nowhere negative, bone being light, and are found
+    between images that are both blurred: a sharp one follows a soft one by too small a slope.
 
     Args:
         images: (B, H, W), 0 to 1, light where more is lost.
@@ -196,10 +197,11 @@ def guided(images: Tensor, is_valid: Tensor, present: Tensor, *, reach: int) -> 
         present: (B, H, W) line integrals that the coarse volume has.
         reach: Pixels around each that are taken together, on either side.
     """
-    around = _means(is_valid, reach)
-    image, bone = around(images), around(present)
-    together = around(images * present) - image * bone
-    slope = (together / (around(images * images) - image * image + EVEN)).clamp(min=0)
+    around, soft = _means(is_valid, reach), _means(is_valid, max(1, reach // 3))
+    soft_image, soft_bone = soft(images), soft(present)
+    image, bone = around(soft_image), around(soft_bone)
+    together = around(soft_image * soft_bone) - image * bone
+    slope = (together / (around(soft_image.square()) - image.square() + EVEN)).clamp(min=0)
     lines = around(slope) * images + around(bone - slope * image)
     return torch.where(is_valid, lines.clamp(min=0), present)
 

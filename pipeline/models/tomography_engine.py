@@ -51,7 +51,7 @@ SIZE = 128
 """Voxels along each edge of the result."""
 FINER = 2
 """Pixels of the radiograph, for the fusion, along each of those that the network sees."""
-REACH_MM = 12.0
+REACH_MM = 8.0
 """At the isocentre: over so much around a pixel soft tissue counts as even."""
 RELATIVE = Assumption(
     "Density",

@@ -127,7 +127,7 @@ def test_a_known_ball_lands_at_its_place_for_any_camera(
     assert np.allclose(at[:, :3].mean(axis=0), CENTRE, atol=1.0)
     voxel = (CUBE_MM / 128) ** 3
     assert len(index) * voxel == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.1)
-    assert found.agreement > 0.9
+    assert found.agreement > 0.8
 
 
 def test_where_the_radiograph_shows_nothing_there_is_no_density() -> None:
