@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from node.rules import Condition, Rule
+from node.conditions import Condition
+from node.rules import Rule
 from node.study import Image, ReceivedStudy
 
 KEYWORDS: Final = {

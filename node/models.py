@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pipeline import completion_weights
 from pipeline.errors import PipelineError
 from pipeline.registry import ENGINES, VISUAL_HULL, UnknownEngine, default_engine, offer
 from pipeline.weights import NotTrained
@@ -32,6 +33,18 @@ def usable(engine: str, region: str, views: Sequence[str]) -> str:
         which = f"{name}, which the region '{region}' has," if engine == AUTO else name
         raise ValueError(f"{which} {reason}")
     return name
+
+
+def completable(engine: str, region: str) -> None:
+    """Nothing, if what `engine` gives of `region` can be completed.
+
+    Raises:
+        ValueError: it cannot; the reason is for whoever wrote the rule.
+    """
+    try:
+        completion_weights.require(region, offer(engine, region).bones)
+    except PipelineError as fault:
+        raise ValueError(f"{fault}; leave `complete` out") from fault
 
 
 def _instead(region: str) -> str:

@@ -1,8 +1,4 @@
-"""Rules: which images are taken, and what is made of them. Rules are data, never code.
-
-Texts are compared without case and surrounding blanks. A value that an image lacks meets no
-condition; of several values, one is enough.
-"""
+"""Rules: which images are taken, and what is made of them. Rules are data, never code."""
 
 from __future__ import annotations
 
@@ -12,11 +8,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PrivateAttr,
     Strict,
     StringConstraints,
     ValidationInfo,
@@ -24,18 +17,12 @@ from pydantic import (
     model_validator,
 )
 
-from node.models import AUTO, usable
-from node.patterns import compiled, is_found
+from node.conditions import Match, Table, Text
+from node.models import AUTO, completable, usable
 from pipeline.familiar import FRONTAL, LATERAL
 from pipeline.types import DEFAULT_KINDS, Assume, ObjectKind, Side, ViewName
 
 Item = TypeVar("Item")
-
-
-class Table(BaseModel):
-    """A table of the settings file: frozen, and an unknown key is a fault."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Priority(StrEnum):
@@ -70,103 +57,10 @@ def _name(text: str) -> str:
     return text
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 Name = Annotated[str, AfterValidator(_name)]
 Millimetres = Annotated[float, Strict(), Field(gt=0, le=10_000, allow_inf_nan=False)]
 Kinds = Annotated[tuple[ObjectKind, ...], Field(min_length=1), AfterValidator(unique)]
 ExpectedView = Literal["AP", "PA", "LL", "RL", "frontal", "lateral"]
-
-
-def _folded(text: str) -> str:
-    return text.strip().casefold()
-
-
-def _spelt_out(condition: object) -> object:
-    return {"equals": condition} if isinstance(condition, str) else condition
-
-
-class Condition(Table):
-    """What a text must be. Exactly one of the four; a plain text means `equals`."""
-
-    equals: Text | None = Field(None, description="The whole text, as it is written.")
-    one_of: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
-        None, description="Any of these whole texts."
-    )
-    contains: Text | None = Field(None, description="A part of the text.")
-    pattern: str | None = Field(
-        None,
-        description=(
-            "A regular expression that is found in the first 64 characters, which is the length "
-            "that DICOM allows. One that could take long to match is refused (node/patterns.py)."
-        ),
-    )
-    _compiled: re.Pattern[str] | None = PrivateAttr(None)
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern_is_safe(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            compiled(pattern)
-        return pattern
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if len(self.model_fields_set) != 1 or all(v is None for _, v in self):
-            raise ValueError("give exactly one of equals, one_of, contains, pattern")
-        if self.pattern is not None:
-            self._compiled = compiled(self.pattern)
-        return self
-
-    def holds(self, text: str) -> bool:
-        """True if `text` is what this condition asks for."""
-        if self._compiled is not None:
-            return is_found(self._compiled, text.strip())
-        folded = _folded(text)
-        if self.contains is not None:
-            return _folded(self.contains) in folded
-        wanted = (self.equals,) if self.equals is not None else self.one_of or ()
-        return any(_folded(one) == folded for one in wanted)
-
-    def __str__(self) -> str:
-        """What is asked for, in words."""
-        if self.equals is not None:
-            return f"'{self.equals}'"
-        if self.one_of is not None:
-            return "one of " + ", ".join(f"'{one}'" for one in self.one_of)
-        if self.contains is not None:
-            return f"a text with '{self.contains}' in it"
-        return f"a text that fits the pattern '{self.pattern}'"
-
-
-Asked = Annotated[Condition, BeforeValidator(_spelt_out)] | None
-
-
-class Match(Table):
-    """Which images a rule takes: those that meet every condition given."""
-
-    modality: Asked = Field(None, description="Modality (0008,0060), as DX or CR.")
-    body_part_examined: Asked = Field(None, description="Body Part Examined (0018,0015).")
-    view_position: Asked = Field(None, description="View Position (0018,5101).")
-    calling_ae_title: Asked = Field(None, description="AE title of whoever sent the image.")
-    called_ae_title: Asked = Field(None, description="AE title under which this node was called.")
-    station_name: Asked = Field(None, description="Station Name (0008,1010).")
-    study_description: Asked = Field(None, description="Study Description (0008,1030).")
-    series_description: Asked = Field(None, description="Series Description (0008,103E).")
-    protocol_name: Asked = Field(None, description="Protocol Name (0018,1030).")
-
-    @model_validator(mode="after")
-    def _asks_something(self) -> Self:
-        if not self.conditions:
-            raise ValueError(
-                "give at least one condition; a rule that is to take every image asks for "
-                "`called_ae_title`"
-            )
-        return self
-
-    @property
-    def conditions(self) -> tuple[tuple[str, Condition], ...]:
-        """The conditions given, by the name of what they ask about."""
-        return tuple((name, asked) for name, asked in self if isinstance(asked, Condition))
 
 
 def _as_pairs(words: Any) -> Any:
@@ -263,6 +157,14 @@ class Rule(Table):
             "No, for the same reason."
         ),
     )
+    complete: Annotated[bool, Strict()] = Field(
+        False,
+        description=(
+            "Whether bones, and parts of them, that were not reconstructed are added, each as a "
+            "segment of its own that says `predicted, not imaged`. No: nobody asked for bones "
+            "that are not from the images."
+        ),
+    )
     match: Match = Field(description="Which images are taken; at least one condition.")
     assume: Assumed = Field(
         default_factory=Assumed, description="What to assume where geometry is missing: nothing."
@@ -281,6 +183,13 @@ class Rule(Table):
     def _engine_can_use_the_views(cls, engine: str, info: ValidationInfo) -> str:
         region = str(info.data.get("region", ""))
         return usable(engine, region, info.data.get("views", ("frontal", "lateral")))
+
+    @field_validator("complete")
+    @classmethod
+    def _something_completes(cls, complete: bool, info: ValidationInfo) -> bool:
+        if complete and {"engine", "region"} <= info.data.keys():
+            completable(info.data["engine"], info.data["region"])
+        return complete
 
     @field_validator("kinds")
     @classmethod

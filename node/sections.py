@@ -11,7 +11,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, Strict, field_validator, model_validator
 
 from node.addresses import ae_title, database_url, host, network, time_zone
-from node.rules import Kinds, Name, Table, unique
+from node.conditions import Table
+from node.rules import Kinds, Name, unique
 from pipeline.types import ObjectKind
 
 AeTitle = Annotated[str, AfterValidator(ae_title)]

@@ -17,10 +17,11 @@ from typing import Any, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from node.addresses import database_url
+from node.conditions import Table
 from node.contradictions import contradictions
 from node.errors import Fault, SettingsError
 from node.faults import faults_of, line_of, lines_of, path_of
-from node.rules import Rule, Table
+from node.rules import Rule
 from node.sections import (
     Completeness,
     Database,

@@ -16,6 +16,7 @@ from node.routing import Case
 from node.rules import Rule
 from node.settings import Settings, digest
 from node.sides import NAMED
+from pipeline import completion_weights
 from pipeline.registry import algorithm
 from pipeline.types import (
     Algorithm,
@@ -58,6 +59,7 @@ class Order(BaseModel):
     reasons: tuple[str, ...] = ()
     """Of a notice: why there is no reconstruction."""
     notice_of: NoticeOf = NoticeOf.DECLINED
+    complete: bool = False
 
     @classmethod
     def of_notice(
@@ -99,6 +101,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         assumptions=_assumptions(case),
         notify_declined=rule.notify_declined,
         notify_withheld=rule.notify_withheld,
+        complete=rule.complete,
     )
     return NewJob(
         study_instance_uid=study_instance_uid,
@@ -107,7 +110,7 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         side=case.side,
         model=rule.engine,
         model_version=made_by.version,
-        weights_digest=made_by.weights_digest,
+        weights_digest=_weights_digest(made_by, rule),
         input_digest=input_digest(case, rule),
         configuration_digest=digest(settings),
         completeness=completeness,
@@ -116,6 +119,14 @@ def new_job(case: Case, study_instance_uid: str, completeness: str, settings: Se
         sop_instance_uids=tuple(chosen.image.sop_instance_uid for chosen in case.chosen),
         request=order.model_dump(mode="json"),
     )
+
+
+def _weights_digest(made_by: Algorithm, rule: Rule) -> str:
+    """Of all weights that a result comes from: one that is completed comes from two."""
+    if not rule.complete:
+        return made_by.weights_digest
+    by = completion_weights.algorithm_for(rule.region)
+    return hashlib.sha256(f"{made_by.weights_digest}{by.weights_digest}".encode()).hexdigest()
 
 
 def _assumptions(case: Case) -> tuple[Assumption, ...]:
@@ -163,6 +174,7 @@ def request(
         assumptions=order.assumptions,
         reasons=order.reasons,
         notice_of=order.notice_of,
+        complete=order.complete,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.additions import with_additions
 from pipeline.encode.notice import MODEL as NOTICE
 from pipeline.encode.notice import write_notice
 from pipeline.encode.write import write
@@ -31,6 +32,8 @@ def run(request: Request) -> Outcome:
         made = replace(made, assumptions=request.assumptions + made.assumptions)
         if reasons := judge(made.figures):
             return Withheld(reasons, made.algorithm, made.assumptions, made.figures)
+        if request.complete:
+            made = with_additions(made, request.region)
         objects = write(made, images, request)
         return Reconstructed(objects, made.algorithm, made.assumptions, made.figures)
     except StudyError as fault:

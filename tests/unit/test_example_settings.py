@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from node.rules import Condition
+from node.conditions import Condition
 from node.settings import Settings, load
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "node.example.toml"
