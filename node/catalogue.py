@@ -26,6 +26,8 @@ def show(out: Console, *, is_json: bool) -> None:
         out.print_json(data=[_as_json(one, found) for one in ENGINES.values()])
         return
     out.print(_overview(found))
+    for line in _untrained(found):
+        out.print(line, markup=False, soft_wrap=True)
     out.print("\nHow they were judged, on people that they have not learned from:")
     out.print(_figures(found))
     out.print(
@@ -45,12 +47,22 @@ def _overview(found: Sequence[Offer]) -> Table:
                 ", ".join(one.bones),
                 one.views.words,
                 f"{one.grid}³",
-                f"{engine.memory_mib:,} MiB",
+                f"{engine.memory_mib:,} MiB" if engine.memory_mib else "not measured",
                 one.stated.licence or "not stated",
             )
-        if not mine:
-            table.add_row(engine.name, "", _untrained(engine), style="dim")
     return table
+
+
+def _untrained(found: Sequence[Offer]) -> list[str]:
+    """A line for each recipe whose engines have no weights here."""
+    here = {one.engine for one in found}
+    missing = [one for one in ENGINES.values() if one not in here and one.recipe]
+    recipes = dict.fromkeys(one.recipe for one in missing)
+    return [
+        f"No weights here: {', '.join(one.name for one in missing if one.recipe == recipe)}"
+        f" (osteon train {recipe}, then osteon export)"
+        for recipe in recipes
+    ]
 
 
 def _figures(found: Sequence[Offer]) -> Table:
@@ -70,10 +82,6 @@ def _figures(found: Sequence[Offer]) -> Table:
 
 def _told(one: Judged) -> str:
     return f"{one.measure} {one.value:g} {one.unit}".rstrip()
-
-
-def _untrained(engine: Engine) -> str:
-    return f"no weights here: osteon train {engine.recipe}, then export"
 
 
 def _as_json(engine: Engine, found: Sequence[Offer]) -> dict[str, object]:

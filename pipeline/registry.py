@@ -44,8 +44,8 @@ class Engine:
     version: str
     module: str
     """That does the work, imported when there is some."""
-    memory_mib: int
-    """Of a process that reconstructs a hip from two views, at its largest (docs/engines.md)."""
+    memory_mib: int | None = None
+    """Of a process that makes one result from two views, at its largest, where it was measured."""
     recipe: str = ""
     """How its weights are made where there are none: a run file."""
 
@@ -69,14 +69,15 @@ class Offer:
 
 
 _VOLUMETRIC: Final = "pipeline.models.volumetric_engine"
+_PIX2VOX: Final = "config/train-pix2vox.toml"
 _RECURRENT: Final = "config/train-recurrent.toml"
 _ROWS: Final = (
-    Engine(LIFTING, "lifting network", "1.1.0", "pipeline.models.lifting_engine", 0),
-    Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull", 0),
-    Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, 0, "config/train-pix2vox.toml"),
-    Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, 0, "config/train-pix2vox.toml"),
+    Engine(LIFTING, "lifting network", "1.1.0", "pipeline.models.lifting_engine", 1200),
+    Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull"),
+    Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, recipe=_PIX2VOX),
+    Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, recipe=_PIX2VOX),
     *(
-        Engine(name, name, "1.0.0", _VOLUMETRIC, 0, _RECURRENT)
+        Engine(name, name, "1.0.0", _VOLUMETRIC, recipe=_RECURRENT)
         for name in ("3D-LSTM-1", "3D-LSTM-3", "3D-GRU-1", "3D-GRU-3", "Res3D-GRU-3")
     ),
     Engine(
@@ -84,8 +85,7 @@ _ROWS: Final = (
         "single-image tomography",
         "1.0.0",
         "pipeline.models.tomography_engine",
-        0,
-        "config/train-tomography.toml",
+        recipe="config/train-tomography.toml",
     ),
 )
 ENGINES: Final = {row.name: row for row in _ROWS}
@@ -127,6 +127,9 @@ def offer(name: str, region: str) -> Offer:
     for one in mine:
         if one.region in {region, ANY_REGION}:
             return one
+    unplaced = [one for one in trained_networks() if (one.engine, one.serves) == (name, region)]
+    if unplaced:
+        raise NotTrained(f"{name} needs the lifting network of the {region} to find its cube")
     if not mine:
         make = f": train it ({engine.recipe}) and export it" if engine.recipe else ""
         raise NotTrained(f"There are no weights of {name} here{make}")
@@ -177,8 +180,9 @@ def _hull() -> Iterator[Offer]:
 
 
 def _volumetric() -> Iterator[Offer]:
+    placing = weights.regions()
     for trained in trained_networks():
-        if trained.engine in ENGINES:
+        if trained.within is None or trained.within.region in placing:
             yield _of_volumes(trained)
 
 
@@ -191,7 +195,7 @@ def _of_volumes(trained: TrainedVolumetric) -> Offer:
         parameters.append(("cube_found_by_sha256", placing))
         digest = hashlib.sha256(f"{digest}{placing}".encode()).hexdigest()
     return Offer(
-        engine=ENGINES[trained.engine],
+        engine=engine_named(trained.engine),
         region=trained.serves,
         bones=(trained.bone.name,),
         views=trained.familiar.views,

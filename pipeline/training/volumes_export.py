@@ -38,6 +38,7 @@ from pipeline.training.volumes_data import Source
 from pipeline.training.volumes_families import Family, family
 from pipeline.training.volumes_loop import trained as trained_steps
 from pipeline.training.volumes_settings import Plan, Regional, read
+from pipeline.types import Float
 from pipeline.volumetric_weights import TrainedVolumetric, export, file_name
 from pipeline.weights import Limits
 
@@ -45,6 +46,10 @@ LEVELS = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 """Probabilities at which a surface may lie; the papers take 0.3 and 0.4."""
 VIEWS = (1, 2, 3)
 """How many views are calibrated on, as far as they were learned."""
+SCENES = 12
+"""That are calibrated on, at most."""
+LOOKED_AT = 200
+"""Scenes of the pool whose cameras are looked at, at most."""
 SEED = 77
 MARGIN_MM = 6.0
 """A surface this near to a face of the cube is cut off, and not judged."""
@@ -148,12 +153,12 @@ def judged_of(off: Sequence[_Off], bone: str) -> tuple[Judged, ...]:
     """How good the bones are, mean over people, by the number of views."""
     made = []
     for views in dict.fromkeys(one.views for one in off):
+        here = [one for one in off if one.views == views]
         condition = f"{views} simulated view{'s' if views > 1 else ''}"
-        people = {one.person for one in off}
-        mm = _over_people([one for one in off if one.views == views], attrgetter("true"))
-        share = _over_people([one for one in off if one.views == views], attrgetter("overlap"))
-        made.append(Judged(condition, bone, len(people), "distance of the surface", mm, "mm"))
-        made.append(Judged(condition, bone, len(people), "IoU", share))
+        people = len({one.person for one in here})
+        mm, share = (_over_people(here, attrgetter(name)) for name in ("true", "overlap"))
+        made.append(Judged(condition, bone, people, "distance of the surface", mm, "mm"))
+        made.append(Judged(condition, bone, people, "IoU", share))
     return tuple(made)
 
 
@@ -169,7 +174,7 @@ def _answers(
 ) -> Iterator[_Answer]:
     """Every item from each number of views, the same images at each."""
     counts = [n for n in VIEWS if views.fewest <= n <= min(views.most or n, held.views)]
-    for number, item in enumerate(held.items):
+    for number, item in enumerate(held.items[:SCENES]):
         generator = torch.Generator().manual_seed(SEED + 1000 * number)
         images, wanted = held.sample(number, range(max(counts)), generator)
         distance = load(data.held / f"{item.name}.npz").field[channel]
@@ -179,9 +184,9 @@ def _answers(
 
 
 def _off(answer: _Answer, level: float, cube_mm: float) -> _Off | None:
-    """None where nothing was found."""
+    """None where nothing was found whose surface could be judged."""
     found = solid(answer.occupancy, level, cube_mm=cube_mm)
-    if found is None:
+    if found is None or not len(_judged_points(found, cube_mm)):
         return None
     share = float(overlap(answer.occupancy[None], answer.wanted[None], level))
     true = _distance(found, answer.distance, cube_mm)
@@ -190,8 +195,13 @@ def _off(answer: _Answer, level: float, cube_mm: float) -> _Off | None:
 
 def _distance(found: Solid, distance: Tensor, cube_mm: float) -> float:
     """Mean distance, mm, of the surface from the true one, away from the faces of the cube."""
-    points = found.mesh.vertices
-    inside = points[(np.abs(points) < cube_mm / 2 - MARGIN_MM).all(axis=1)]
-    at = torch.from_numpy(inside / (cube_mm / 2)).float()[None, None, None]
+    points = _judged_points(found, cube_mm)
+    at = torch.from_numpy(points / (cube_mm / 2)).float()[None, None, None]
     there = grid_sample(distance[None, None], at, padding_mode="border", align_corners=False)
     return float(there.abs().mean())
+
+
+def _judged_points(found: Solid, cube_mm: float) -> Float:
+    """(N, 3) vertices, mm, that are no cut at a face of the cube."""
+    points = found.mesh.vertices
+    return points[(np.abs(points) < cube_mm / 2 - MARGIN_MM).all(axis=1)]
