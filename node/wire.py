@@ -33,6 +33,7 @@ from pynetdicom.transport import (
 )
 
 from node import arriving
+from node.answering import PromptProvider
 from node.arriving import (
     Arriving,
     MalformedPduError,
@@ -203,6 +204,7 @@ class OneAssociation(RequestHandler):
         assert own is not None  # noqa: S101 - made for this connection by super()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         own.__class__, reactor.__class__ = PromptSocket, PromptReactor
+        assoc.dimse.__class__ = PromptProvider
         assert isinstance(own, PromptSocket)  # noqa: S101 - just made so
         assert isinstance(reactor, PromptReactor)  # noqa: S101 - just made so
         own.inlet = reactor.inlet = Inlet(connection, assoc.network_timeout)
