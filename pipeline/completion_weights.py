@@ -148,10 +148,7 @@ def read_header(path: Path) -> TrainedCompletion:
         z, y, x = (float(edge) for edge in json.loads(metadata["box_mm"]))
         return TrainedCompletion(
             name=metadata["name"],
-            structures=tuple(
-                Structure(**{**one, "middle": tuple(one["middle"])})
-                for one in json.loads(metadata["structures"])
-            ),
+            structures=tuple(_structure(one) for one in json.loads(metadata["structures"])),
             box_mm=(z, y, x),
             size=int(json.loads(metadata["size"])),
             trained=metadata["trained"],
@@ -163,6 +160,17 @@ def read_header(path: Path) -> TrainedCompletion:
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+
+
+def _structure(told: dict[str, Any]) -> Structure:
+    x, y, z = (float(number) for number in told["middle"])
+    extent = told.get("extent")
+    return Structure(
+        str(told["name"]),
+        (x, y, z),
+        float(told["volume_mm3"]),
+        None if extent is None else (float(extent[0]), float(extent[1]), float(extent[2])),
+    )
 
 
 def load(path: Path) -> Completer:

@@ -32,6 +32,8 @@ LEAST_WHOLE: Final = 0.5
 """Of an absent structure's usual volume: people differ."""
 LARGEST: Final = 1.5
 """The same, with what was seen of it."""
+EXTENT: Final = 1.3
+"""Of an absent structure: its extents over the usual ones, or these over its own, at most."""
 TWIN: Final = 1.3
 """Between the volumes of the right and the left bone of one person, the larger over the smaller."""
 REACH_MM: Final = 15.0
@@ -133,7 +135,17 @@ def _out_of_size(made: LabelMap, number: int, seen: Mask, known: Structure) -> s
         size = "large" if share > 1 else "small"
         usual = known.volume_mm3 / 1000
         return f"it would be too {size}: {whole / 1000:.0f} cm3, usual are {usual:.0f} cm3"
-    return None
+    return None if seen.any() else _out_of_shape(made, number, known)
+
+
+def _out_of_shape(made: LabelMap, number: int, known: Structure) -> str | None:
+    """Why the structure is too long, or too short, along an axis of the patient to be one."""
+    voxel = np.abs(made.patient_from_index[:3, :3]).sum(axis=1)
+    found = np.ptp(_rim(made, number), axis=0) + voxel
+    if known.extent is None or bool((np.abs(np.log(found / known.extent)) < np.log(EXTENT)).all()):
+        return None
+    its, usual = (" x ".join(f"{mm:.0f}" for mm in size) for size in (found, known.extent))
+    return f"it would measure {its} mm, usual are {usual} mm"
 
 
 def _unlike_its_twin(

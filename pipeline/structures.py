@@ -49,6 +49,8 @@ class Structure:
     """Mean x, y, z of its voxels over the people learned from, mm from the middle of the box."""
     volume_mm3: float
     """Mean over these people."""
+    extent: tuple[float, float, float] | None = None
+    """Mean x, y, z over these people, mm; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,6 @@ from pipeline.training.completions import Say, trained
 from pipeline.training.label_maps import Labels, Triple
 from pipeline.training.settings import RunFault
 
-MISSING = "what was missing, whole anatomies or all beyond a plane"
-
 
 def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
     """`out` holds the averaged network of the run.
@@ -32,7 +30,7 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
         raise RunFault("A published folder does not say how large its maps are: nothing to export")
     learning = trained(run, len(pairs.names))
     described = TrainedCompletion(
-        name=out.stem,
+        name=out.name.partition(".")[0],
         structures=structures_of(list(pairs.learned()), pairs.names, pairs.box_mm),
         box_mm=pairs.box_mm,
         size=run.network.size,
@@ -49,10 +47,10 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
 def structures_of(
     maps: Sequence[Labels], names: Sequence[str], box_mm: Triple
 ) -> tuple[Structure, ...]:
-    """The mean middle and volume of each label over the maps that have it."""
+    """The mean middle, volume and extent of each label over the maps that have it."""
     found = []
     for number, name in enumerate(names, start=1):
-        middles, volumes = [], []
+        middles, volumes, extents = [], [], []
         for labels in maps:
             index = np.argwhere(labels == number)
             if not len(index):
@@ -61,10 +59,13 @@ def structures_of(
             z, y, x = (index.mean(axis=0) + 0.5) * step - np.array(box_mm) / 2
             middles.append((x, y, z))
             volumes.append(len(index) * float(step.prod()))
+            extents.append(((np.ptp(index, axis=0) + 1) * step)[::-1])
         if not middles:
             raise RunFault(f"Nobody that is learned from has a {name}")
         x, y, z = np.mean(middles, axis=0).tolist()
-        found.append(Structure(name, (x, y, z), float(np.mean(volumes))))
+        wide, deep, tall = np.mean(extents, axis=0).tolist()
+        volume = float(np.mean(volumes))
+        found.append(Structure(name, (x, y, z), volume, (wide, deep, tall)))
     return tuple(found)
 
 
@@ -74,14 +75,17 @@ def _judged(run: CompletionRun) -> tuple[Judged, ...]:
     if not table.exists():
         return ()
     told = json.loads(table.read_text(encoding="utf-8"))
-    people: dict[str, set[str]] = {one["label"]: set() for one in told["summaries"]}
-    for one in told["judgements"]:
-        people[one["label"]].add(one["person"])
-    return tuple(
-        Judged(MISSING, one["label"], len(people[one["label"]]), "Dice", one["network"])
-        for one in told["summaries"]
-        if people[one["label"]]
-    )
+    made = []
+    for row in told["summaries"]:
+        label, _, condition = row["label"].partition(", ")
+        people = {
+            one["person"]
+            for one in told["judgements"]
+            if label in ("all", one["label"]) and condition in ("", one["condition"])
+        }
+        what = f"what was missing: {condition or 'all conditions'}"
+        made.append(Judged(what, label, len(people), "Dice", row["network"]))
+    return tuple(made)
 
 
 def _words(run: CompletionRun, pairs: Pairs, steps: int) -> str:

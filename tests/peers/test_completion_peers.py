@@ -17,7 +17,6 @@ from tests.results import box, radiographs, reconstruction, request
 pytestmark = pytest.mark.peer
 KINDS = (
     ObjectKind.SEGMENTATION,
-    ObjectKind.LABELMAP,
     ObjectKind.FRACTIONAL,
     ObjectKind.SURFACE_SEGMENTATION,
     ObjectKind.STL,

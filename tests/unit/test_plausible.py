@@ -97,6 +97,26 @@ def test_of_a_bone_that_was_seen_only_what_touches_it_is_added() -> None:
 
 
 @pytest.mark.parametrize(
+    ("extent", "reason"),
+    [
+        ((40.0, 40.0, 40.0), None),
+        ((40.0, 40.0, 50.0), None),
+        ((40.0, 40.0, 60.0), "it would measure 40 x 40 x 40 mm, usual are 40 x 40 x 60 mm"),
+        ((30.0, 40.0, 40.0), "it would measure 40 x 40 x 40 mm, usual are 30 x 40 x 40 mm"),
+    ],
+)
+def test_a_bone_is_about_as_wide_deep_and_long_as_such_a_bone_is(
+    extent: tuple[float, float, float], reason: str | None
+) -> None:
+    near = found((2, (8, 12), (8, 12), (12, 16)))
+    told = (STRUCTURES[0], replace(STRUCTURES[1], extent=extent))
+
+    refused = accepted(near, KNOWN, told).refused
+
+    assert [one.reason for one in refused] == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize(
     ("layers", "reason"),
     [(4, None), (5, None), (6, "it would have 96 cm3, that of the other side 64 cm3")],
 )
