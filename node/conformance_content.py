@@ -97,6 +97,13 @@ The model volume holds 1000 times the probability of bone. Where an engine estim
 one radiograph (`tomography`), it holds 1000 times the relative share of cortical bone instead, its
 series is called Density, and the one segment is what exceeds the threshold of the weights.
 
+Where a rule says `complete`, bones that were not reconstructed may follow those that were. They
+lie in no slice of the model volume, and overlap no other segment. Segment Label, Document Title
+and Tracking ID say "predicted, not imaged", Segment Description and the heading of an STL begin
+with it, the algorithm is the completion's, the surface has a presentation opacity of 0.5, and each
+measurement has the property (ORIGIN, 99OSTEON) "PREDICTED, NOT IMAGED". In FRACTIONAL their
+probability is 0 or 1.
+
 {table(("Kind", "Series", "Series Number", "By default"), rows)}
 
 The Series Number is that of a right side; {left} is added for a left one, {none} where the region
@@ -176,13 +183,14 @@ def identifiers() -> str:
 UIDs are under 2.25 (PS3.5 B.2): the first 128 bits of a SHA-256, marked as a UUID of version 8.
 They are derived from the study, the SHA-256 of the inputs and their views, the rule, the region,
 the side, the model, the algorithm with its version, weights and parameters, what may be assumed,
-and the kinds of object; not from the time, the node or chance. The same work has the same UIDs and
-the same bytes; a result of other inputs or another algorithm has other ones, so that an archive
-that keeps the first bytes of a UID shows the new result.
+the kinds of object, and what completed the bones; not from the time, the node or chance. The same
+work has the same UIDs and the same bytes; a result of other inputs or another algorithm has other
+ones, so that an archive that keeps the first bytes of a UID shows the new result.
 
-The Tracking UID of a bone is derived from the study, the region, and the code, side and name of the
-bone alone. It is the same in the segmentations, the surfaces, the STL and the report, and stays the
-same when the bone is made again by another model, with other settings, or from one more view.
+The Tracking UID of a bone is derived from the study, the region, the code, side and name of the
+bone, and whether it is predicted, alone. It is the same in the segmentations, the surfaces, the STL
+and the report, and stays the same when the bone is made again by another model, with other
+settings, or from one more view.
 """
 
 
