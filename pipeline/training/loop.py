@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,8 @@ class Training:
     seed: int = 1
     device: str = "cpu"
     threads: int = 2
+    ahead: int = 1
+    """Batches that are made at once while one is learned from; they share the threads."""
     conditions: Conditions = field(default_factory=Conditions)
     checkpoint_every: int = 100
     log_every: int = 20
@@ -108,7 +112,7 @@ def train(
     Returns:
         Whether all steps are done.
     """
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(max(1, training.threads // training.ahead))
     device = torch.device(training.device)
     means: dict[str, float] = {}
     began = time.monotonic()
@@ -231,7 +235,7 @@ def scheduled(done: float, warm_up: float) -> float:
 
 
 def batches(pool: Path, training: Training, first: int, of: Team = ALONE) -> Iterator[Batch]:
-    """The batches of steps `first` and on; the next one is made while one is learned from."""
+    """The batches of steps `first` and on; `ahead` are made while one is learned from."""
 
     def made(step: int) -> Batch:
         generator = torch.Generator().manual_seed(
@@ -248,12 +252,12 @@ def batches(pool: Path, training: Training, first: int, of: Team = ALONE) -> Ite
             conditions = replace(conditions, exposure=CLEAN, wrong=0.0)
         return assembled(scenes, conditions, generator)
 
-    with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(made, first)
-        for step in range(first, training.steps):
-            batch = coming.result()
-            if step + 1 < training.steps:
-                coming = ahead.submit(made, step + 1)
+    to_come = iter(range(first, training.steps))
+    with ThreadPoolExecutor(training.ahead) as makers:
+        coming = deque(makers.submit(made, step) for step in islice(to_come, training.ahead))
+        while coming:
+            batch = coming.popleft().result()
+            coming.extend(makers.submit(made, step) for step in islice(to_come, 1))
             yield batch
 
 

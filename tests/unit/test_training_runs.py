@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -263,16 +261,6 @@ def test_a_run_that_cannot_be_followed_says_why(toy: Archive, tmp_path: Path) ->
     path = run_file(tmp_path, RUN.format(fold='"none"', scenes=2, steps=2, batch=2))
     with pytest.raises(LearningError, match="nobody is left to judge on"):
         evaluate(out, path)
-
-
-def test_training_needs_torch_and_numpy_alone() -> None:
-    words = "import sys; import pipeline.training.command; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
-    roots = {name.partition(".")[0] for name in done.stdout.split()}
-    assert "torch" in roots
-    others = {"scipy", "skimage", "pydicom", "trimesh", "SimpleITK", "highdicom", "PIL", "monai"}
-    others |= {"node"}
-    assert not roots & others
 
 
 def test_an_archive_is_what_was_written(toy: Archive) -> None:
