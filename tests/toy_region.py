@@ -58,14 +58,15 @@ def radius(person: int, bone: str) -> float:
     return {"femur": 14.0, "hip_bone": 20.0}[bone] + person
 
 
-def toy_archive(path: Path, people: int = 3) -> Archive:
+def toy_archive(path: Path, people: int = 3, voxels: int = 48) -> Archive:
     """Balls of a different size for each person, written to and read from `path`."""
+    region = replace(REGION, voxels=voxels)
     entries: dict[str, NDArray[np.generic]] = {}
     cases = []
     for person in range(people):
         name = f"toy-{person}-R"
-        balls = [_ball(48, 120.0, CENTRES[bone], radius(person, bone)) for bone in CENTRES]
-        nothing = np.full((48, 48, 48), 100.0)
+        balls = [_ball(voxels, 120.0, CENTRES[bone], radius(person, bone)) for bone in CENTRES]
+        nothing = np.full((voxels, voxels, voxels), 100.0)
         far = [_ball(128, 256.0, CENTRES[bone], radius(person, bone)) for bone in CENTRES]
         far.append(_ball(128, 256.0, OTHER, 10.0))
         entries[f"{name}/near"] = archive.quantised(
@@ -94,7 +95,7 @@ def toy_archive(path: Path, people: int = 3) -> Archive:
                 borrowed=(False, False),
             )
         )
-    archive.write(path, REGION, (), tuple(cases), entries)
+    archive.write(path, region, (), tuple(cases), entries)
     return archive.load(path)
 
 

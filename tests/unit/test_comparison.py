@@ -66,7 +66,7 @@ shots = 1
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    return toy_archive(tmp_path_factory.mktemp("toy") / "toy.npz", people=2)
+    return toy_archive(tmp_path_factory.mktemp("toy") / "toy.npz", people=2, voxels=32)
 
 
 def run_file(folder: Path, toy: Archive, engines: Sequence[str], runs: Sequence[str] = ()) -> Path:
