@@ -38,6 +38,9 @@ def predict(
     spacing: Annotated[
         float | None, typer.Option(help="Pixel spacing, mm, where a file lacks it.")
     ] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Add bones that are missing: predicted, not imaged.")
+    ] = False,
 ) -> None:
     """Make bones of radiographs on this machine, without a node.
 
@@ -59,6 +62,7 @@ def predict(
                 side=Side(side) if side else None,
                 model=engine,
                 assume=assume,
+                complete=complete,
             )
     except prediction.PredictionError as fault:
         end(str(fault), FOUND_WRONG)

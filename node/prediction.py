@@ -8,6 +8,7 @@ the result. A folder that holds something else is left alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.encode.stl import binary_stl
+from pipeline.encode.bones import segment_label
+from pipeline.encode.stl import document
 from pipeline.errors import PipelineError
 from pipeline.keyimage import Page, key_image
 from pipeline.predict import Found, reconstruct
@@ -39,6 +41,7 @@ def predict(
     side: Side | None,
     model: str | None,
     assume: Assume,
+    complete: bool = False,
 ) -> Found:
     """The bones that `files` show, and all that is known of them, in `folder`.
 
@@ -51,13 +54,15 @@ def predict(
         if not path.is_file():
             raise PredictionError(f"There is no file {path}")
     try:
-        found = reconstruct(files, region=region, side=side, model=model, assume=assume)
+        found = reconstruct(
+            files, region=region, side=side, model=model, assume=assume, complete=complete
+        )
     except PipelineError as fault:
         raise PredictionError(str(fault)) from None
     folder.mkdir(parents=True, exist_ok=True)
     for bone in found.bones:
-        name = bone.name.lower().replace(" ", "-")
-        (folder / f"{name}.stl").write_bytes(binary_stl(bone.mesh, bone.name))
+        name = file_name(bone)
+        (folder / f"{name}.stl").write_bytes(document(bone))
         SimpleITK.WriteImage(_volume(bone), str(folder / f"{name}.nii.gz"))
     made = Reconstruction(found.bones, found.algorithm, found.assumptions, found.figures)
     page = Page(region, found.bones[0].side, found.algorithm.name)
@@ -76,7 +81,7 @@ def show(out: Console, found: Found, folder: Path) -> None:
         style = None if figure.is_within else "red"
         row = (figure.name, f"{figure.value:.3g}", figure.unit, "" if limits == " to " else limits)
         table.add_row(*row, style=style)
-    bones = ", ".join(bone.name for bone in found.bones)
+    bones = ", ".join(segment_label(bone) for bone in found.bones)
     out.print(f"{found.algorithm.name}: {bones}", markup=False)
     out.print(table)
     for assumption in found.assumptions:
@@ -85,6 +90,12 @@ def show(out: Console, found: Found, folder: Path) -> None:
     for reason in found.reasons:
         out.print(f"A node would withhold this: {reason}", style="red", markup=False)
     out.print(f"{NOTE}\nWritten to {folder}", markup=False)
+
+
+def file_name(bone: Bone) -> str:
+    """What the files of a bone are called; those of a predicted one say what it is."""
+    name = segment_label(bone) if bone.is_predicted else bone.name
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
 def _volume(bone: Bone) -> SimpleITK.Image:
@@ -104,7 +115,13 @@ def _quality(found: Found) -> dict[str, object]:
         "note": NOTE,
         "algorithm": asdict(found.algorithm),
         "bones": [
-            {"name": b.name, "side": b.side.value, "code": asdict(b.code)} for b in found.bones
+            {
+                "name": bone.name,
+                "side": bone.side.value,
+                "code": asdict(bone.code),
+                "is_predicted": bone.is_predicted,
+            }
+            for bone in found.bones
         ],
         "figures": [{**asdict(f), "is_within": f.is_within} for f in found.figures],
         "assumptions": [asdict(a) for a in found.assumptions],

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.additions import with_additions
 from pipeline.attributes import attributes
 from pipeline.errors import ContradictoryGeometry, MissingGeometry
 from pipeline.geometry import shifted, source_to_isocentre
@@ -75,6 +76,7 @@ def reconstruct(
     model: str | None = None,
     assume: Assume | None = None,
     centre: ArrayLike | None = None,
+    complete: bool = False,
 ) -> Found:
     """The bones of `region` that `images` show, in the frame of their cameras.
 
@@ -89,13 +91,14 @@ def reconstruct(
         assume: What may be assumed of files that lack it; by default nothing.
         centre: (3,) mm, about which the bones are looked for: the middle of the joint. By default
             where the central rays meet, which for files is the origin.
+        complete: Whether bones that are missing are added, as predicted and not imaged.
 
     Returns:
         Bones and quality. Nothing is withheld here: look at `reasons`.
 
     Raises:
         StudyError: the images cannot be used, or do not let themselves be reconstructed.
-        PipelineError: there is no such model, or no network for the region.
+        PipelineError: there is no such model, no network for the region, or nothing completes it.
         ValueError: the number of cameras is not that of the images.
     """
     if cameras is not None and len(cameras) != len(images):
@@ -116,6 +119,8 @@ def reconstruct(
     about = [replace(one, view=_moved(one.view, -middle)) for one in read]
     name = model or default_engine(region)
     made = reconstruct_with(about, region=region, side=of, model=name)
+    if complete:
+        made = with_additions(made, region)
     bones = tuple(_bone_moved(bone, middle) for bone in made.bones)
     reasons = judge(made.figures)
     return Found(bones, made.figures, made.assumptions, reasons, made.algorithm, read)

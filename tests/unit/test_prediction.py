@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ import trimesh
 from typer.testing import CliRunner
 
 from node.__main__ import app
+from node.prediction import file_name
+from pipeline.types import Side
 from tests.factories import file_bytes, two_views
+from tests.results import box
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +89,26 @@ def test_a_file_that_cannot_be_used_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_files_of_a_predicted_bone_say_so() -> None:
+    seen = box("Hip bone", side=Side.LEFT)
+    predicted = replace(seen, is_predicted=True)
+
+    assert file_name(seen) == "hip-bone"
+    assert file_name(predicted) == "hip-bone-l-predicted-not-imaged"
+
+
+def test_what_nothing_completes_is_a_sentence(files: list[str], tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    code, said = _run(
+        *files, "--region", "knee", "--out", out, "--model", "visual-hull", "--complete"
+    )
+    assert code == 1
+    assert "Nothing completes the region 'knee'" in said
+
+
 def test_an_unknown_side_or_model_is_a_wrong_use(files: list[str], tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     assert _run(*files, "--region", "hip", "--out", out, "--side", "X")[0] == 2
     code, said = _run(*files, "--region", "hip", "--out", out, "--model", "oracle")
     assert code == 1
-    assert "no model 'oracle'" in said
+    assert "no engine 'oracle'" in said
