@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ def peak_megabytes(pid: int) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
+def has_time(spent_s: float, rounds: int, minutes: float) -> bool:
+    """True if one more round, as long as those so far, ends within so many minutes."""
+    return spent_s * (1 + 1 / rounds) <= 60 * minutes
+
+
 def measured(given: argparse.Namespace, receivers: Mapping[str, Receiver]) -> Sequence[Figures]:
     """Instances a second, ms of processor time a MB, and peak MB of memory."""
     rates: Figures = {}
@@ -82,7 +88,10 @@ def measured(given: argparse.Namespace, receivers: Mapping[str, Receiver]) -> Se
     for name, receiver in receivers.items():
         rate(receiver.to, 1, WARM_UP, f"warm-up {name}")
         receiver.settle()
+    began = time.monotonic()
     for number in range(given.rounds):
+        if number and not has_time(time.monotonic() - began, number, given.minutes):
+            break
         for kind in given.loads:
             load = Load(LOADS[kind].side_px, given.instances or LOADS[kind].instances)
             for associations in given.associations:
@@ -120,6 +129,7 @@ def main() -> None:
     """Prints rates, burdens, peaks, and the ratios of the rates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=14.0, help="no round ends later")
     parser.add_argument("--loads", nargs="+", choices=LOADS, default=[*LOADS])
     parser.add_argument("--associations", nargs="+", type=int, default=ASSOCIATIONS)
     parser.add_argument("--receivers", nargs="+", choices=RECEIVERS, default=[*RECEIVERS])

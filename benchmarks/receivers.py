@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node.settings import Completeness, Reconstruction
 from tests.node_process import REPOSITORY, running_node
 from tests.orthanc import running_orthanc
 from tests.peer_programs import Address
@@ -47,12 +48,16 @@ class Receiver:
 
 @contextmanager
 def node(folder: Path) -> Iterator[Receiver]:
-    """The node, with a place for every association."""
+    """The node, with a place for every association, and its own times, not those of tests."""
     places = {
         "maximum_associations": MOST_ASSOCIATIONS,
         "maximum_associations_per_peer": MOST_ASSOCIATIONS,
     }
-    with running_node(folder, rules=(), receiver=places) as running:
+    times = {"quiet_s": Completeness().quiet_s, "ceiling_s": Completeness().ceiling_s}
+    polls = {"poll_s": Reconstruction().poll_s}
+    with running_node(
+        folder, rules=(), receiver=places, completeness=times, reconstruction=polls
+    ) as running:
         yield Receiver(running.address, running.process)
 
 
