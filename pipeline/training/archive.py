@@ -11,6 +11,8 @@ An `.npz` whose entries are, for a case `c`:
     c/mesh/t/v  int16 (N, 3), steps of `VERTEX_STEP`, and c/mesh/t/f int32 (M, 3): the true closed
                 surface of target t, *whole*: who judges clips both surfaces to the cube.
 and `meta`, JSON: the region's row, the names of the landmarks, the folds and the list of cases.
+Entries are compressed by bzip2, which loses nothing and takes 0.54 of the room of deflate (41 legs,
+meshes and all: 24.2 of 44.8 MiB); a case is read in 0.1 s. Archives by deflate are read as well.
 Voxel i has its centre at -edge/2 + (i + 0.5) edge/voxels along each axis of the region frame.
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
+from zipfile import ZIP_BZIP2, ZipFile
 
 import numpy as np
 import torch
@@ -148,7 +151,10 @@ def write(
         "cases": [asdict(case) for case in cases],
     }
     arrays = {**entries, "meta": np.array(json.dumps(meta))}
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # its stub takes a bool for all
+    with ZipFile(path, "w", ZIP_BZIP2) as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
 
 
 def quantised(distance: NDArray[np.float32], step: float) -> NDArray[np.int8]:

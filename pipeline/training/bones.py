@@ -21,6 +21,7 @@ from pipeline.training.signed_distance import Float, Surface
 
 VSD_LICENCE = "CC BY-NC-SA 4.0 (Fischer, Sci. Data 10:763, 2023)"
 STAPLE_LICENCE = "CC BY-NC 4.0 (staple)"
+LIBHIP_LICENCE = "MIT (libhip)"
 STAPLE_PEOPLE: Final = {
     "ICL_MRI": "ICL",
     "MC22": "MC22",
@@ -78,6 +79,29 @@ def read_staple(folder: Path) -> list[Person]:
         )
         for name, person in STAPLE_PEOPLE.items()
     ]
+
+
+def read_libhip(folder: Path) -> list[Person]:
+    """The people of `bones/misc` with proximal femora, in the order of their names."""
+    return [
+        Person(
+            name=path.stem,
+            source=path.stem.replace("_", "/"),
+            licence=LIBHIP_LICENCE,
+            bones=_libhip_bones(path),
+        )
+        for path in sorted(folder.glob("libhip_*.npz"))
+    ]
+
+
+def _libhip_bones(path: Path) -> dict[str, Surface]:
+    """The files say `m3_lfemur_mm`."""
+    bones = {}
+    with np.load(path) as file:
+        for name in (key[:-2] for key in file.files if key.endswith("/v")):
+            side = name.split("_")[1][0].upper()
+            bones[f"femur_{side}"] = surface(file[f"{name}/v"], file[f"{name}/f"])
+    return bones
 
 
 def _staple_bones(path: Path) -> dict[str, Surface]:

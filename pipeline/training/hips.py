@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.training import lone_femora
 from pipeline.training.bones import Person, read_vsd
 from pipeline.training.leg import OTHER, Leg, leg_of, right_sided
 from pipeline.training.pose import MIRROR, femoral_head, moved, pelvic_frame, rigid_fit, shifted
@@ -28,10 +29,12 @@ class _Completed:
 
 
 def hip_legs(region: Region, data: Path, synthetic: int | None = None) -> list[Leg]:
-    """Two legs for each person of `bones/vsd`; there are no synthetic hips."""
+    """Two legs for each person of `bones/vsd`, then femora that stand in the hips of these."""
     del synthetic
     people = [completed(person) for person in read_vsd(data / "bones" / "vsd")]
-    return [hip_leg(region, done, side) for done in people for side in ("R", "L")]
+    legs = [hip_leg(region, done, side) for done in people for side in ("R", "L")]
+    lone = lone_femora.among(lone_femora.read_femora(data), legs, region.pivot)
+    return legs + [_headed(leg, region) for leg in lone]
 
 
 def completed(person: Person) -> _Completed:
@@ -67,6 +70,9 @@ def hip_leg(region: Region, done: _Completed, side: str) -> Leg:
     head = femoral_head(moved(person.bones[f"femur_{side}"], upright).vertices).centre
     place = shifted(np.array(region.pivot) - head) @ upright
     leg = leg_of(person, side, place, done.borrowed)
-    if "femur" in leg.borrowed:
-        return leg
+    return leg if "femur" in leg.borrowed else _headed(leg, region)
+
+
+def _headed(leg: Leg, region: Region) -> Leg:
+    """The leg with the centre of its own head as a landmark."""
     return replace(leg, landmarks={**leg.landmarks, HEAD: np.array(region.pivot)})

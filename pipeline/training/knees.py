@@ -37,7 +37,7 @@ REACH = 256.0
 APART = 190.0
 """Between the knees of a synthetic pair; people lie with them 150 to 250 mm apart."""
 SYNTHETIC = 35
-"""Of the 90 knees that belong to nobody: as many as an archive of 60 MiB has room for."""
+"""Of the 90 knees that belong to nobody: as many as the shipped weights learned from."""
 LENT = ("tibia", "patella", "fibula")
 
 

@@ -172,7 +172,7 @@ def test_folds_name_each_person_once_and_nobody_synthetic() -> None:
     folds = read_folds()
     assert set(folds.values()) == set(range(FOLDS))
     assert {"z013", "z050", "TLEM2", "ICL", "VAKHUM", "MC22"} <= set(folds)
-    assert len(folds) == 15 + 4
+    assert len(folds) == 15 + 4 + 3
     assert fold_of("knee_ssm/S001", folds) == NEVER
 
 
