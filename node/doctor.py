@@ -16,6 +16,9 @@ from sqlalchemy.engine import Engine
 from node.app import Station
 from node.delivery import echo
 from node.settings import Destination, Settings
+from pipeline.errors import PipelineError
+from pipeline.registry import offer
+from pipeline.safetensors_header import whole
 from storage import database
 from storage.errors import StorageError
 
@@ -63,6 +66,8 @@ def _everything(station: Station) -> Iterator[Finding]:
     yield _port(settings)
     yield _peers(settings)
     yield _rules(settings)
+    for engine, region in dict.fromkeys((rule.engine, rule.region) for rule in settings.rules):
+        yield _engine(engine, region)
     for each in settings.destinations:
         yield _destination(each, settings)
 
@@ -115,6 +120,20 @@ def _rules(settings: Settings) -> Finding:
     if not settings.rules:
         return Finding("rules", False, "there is none, so every study is declined: add [[rules]]")
     return Finding("rules", True, ", ".join(rule.name for rule in settings.rules))
+
+
+def _engine(engine: str, region: str) -> Finding:
+    """Of an engine that a rule names: what it gives, and whether its weights are as they were."""
+    what = f"engine {engine}, {region}"
+    try:
+        offered = offer(engine, region)
+        for path, digest in offered.files:
+            whole(path, digest)
+    except PipelineError as fault:
+        return Finding(what, False, f"{fault}; install the package anew")
+    files = ", ".join(path.name for path, _ in offered.files)
+    bones = ", ".join(offered.bones)
+    return Finding(what, True, f"{bones}; {files}: whole" if files else bones)
 
 
 def _destination(destination: Destination, settings: Settings) -> Finding:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from pipeline import weights
@@ -20,7 +21,7 @@ from pipeline.tomography_weights import ENGINE as TOMOGRAPHY
 from pipeline.tomography_weights import trained_tomographies
 from pipeline.types import Algorithm
 from pipeline.volumetric_weights import TrainedVolumetric, trained_networks
-from pipeline.weights import NotTrained
+from pipeline.weights import NotTrained, closer_looks
 
 LIFTING: Final = "lifting"
 VISUAL_HULL: Final = "visual-hull"
@@ -66,6 +67,8 @@ class Offer:
     stated: Stated = UNSTATED
     parameters: tuple[tuple[str, str], ...] = ()
     """That a result names beside the grid."""
+    files: tuple[tuple[Path, str], ...] = ()
+    """The weights, each with its own SHA-256."""
 
 
 _VOLUMETRIC: Final = "pipeline.models.volumetric_engine"
@@ -74,7 +77,7 @@ _RECURRENT: Final = "config/train-recurrent.toml"
 _ROWS: Final = (
     Engine(LIFTING, "lifting network", "1.1.0", "pipeline.models.lifting_engine", 1200),
     Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull"),
-    Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, recipe=_PIX2VOX),
+    Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, 555, _PIX2VOX),
     Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, recipe=_PIX2VOX),
     *(
         Engine(name, name, "1.0.0", _VOLUMETRIC, recipe=_RECURRENT)
@@ -169,6 +172,7 @@ def _lifting() -> Iterator[Offer]:
             grid=LIFTING_GRID,
             digest=weights.digest_for(region),
             stated=trained.stated,
+            files=tuple((one.path, one.digest) for one in (trained, *closer_looks(region))),
         )
 
 
@@ -189,11 +193,12 @@ def _volumetric() -> Iterator[Offer]:
 def _of_volumes(trained: TrainedVolumetric) -> Offer:
     """A cube that another network finds makes the result come from both."""
     parameters = [("engine", trained.engine), ("network_sha256", trained.digest)]
-    digest = trained.digest
+    digest, files = trained.digest, [(trained.path, trained.digest)]
     if trained.within:
-        placing = weights.trained_for(trained.within.region).digest
-        parameters.append(("cube_found_by_sha256", placing))
-        digest = hashlib.sha256(f"{digest}{placing}".encode()).hexdigest()
+        placing = weights.trained_for(trained.within.region)
+        parameters.append(("cube_found_by_sha256", placing.digest))
+        digest = hashlib.sha256(f"{digest}{placing.digest}".encode()).hexdigest()
+        files.append((placing.path, placing.digest))
     return Offer(
         engine=engine_named(trained.engine),
         region=trained.serves,
@@ -203,6 +208,7 @@ def _of_volumes(trained: TrainedVolumetric) -> Offer:
         digest=digest,
         stated=trained.stated,
         parameters=tuple(parameters),
+        files=tuple(files),
     )
 
 

@@ -67,6 +67,19 @@ def metadata_of(path: Path, file_format: str) -> Mapping[str, str]:
     return metadata
 
 
+def whole(path: Path, digest: str) -> bytes:
+    """The content of a file whose header and tensors have this SHA-256.
+
+    Raises:
+        BrokenWeights: they have another.
+    """
+    content = path.read_bytes()
+    header, start = parsed(content, path.name)
+    if digest_of(header, content[start:]) != digest:
+        raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
+    return content
+
+
 def tensors_of(path: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a file in float32, by name; they are those of the digest, and finite.
 
@@ -75,10 +88,7 @@ def tensors_of(path: Path, digest: str) -> dict[str, Tensor]:
     """
     from safetensors.torch import load  # noqa: PLC0415 - a header is read without torch
 
-    content = path.read_bytes()
-    header, start = parsed(content, path.name)
-    if digest_of(header, content[start:]) != digest:
-        raise BrokenWeights(f"{path.name} is damaged: its content has another SHA-256 than it says")
+    content = whole(path, digest)
     try:
         tensors = {name: tensor.float() for name, tensor in load(content).items()}
     except Exception as fault:

@@ -62,12 +62,13 @@ def of_balls() -> Pix2Vox:
         last.weight.zero_()
         last.bias.copy_(torch.rand(len(last.bias)) + 0.5)
         cells = net.encoder(torch.zeros(1, 3, 64, 64))
-    optimiser = torch.optim.Adam(net.decoder.parameters(), lr=0.03)
-    for _ in range(400):
+    net.decoder.train()
+    optimiser = torch.optim.Adam(net.decoder.parameters(), lr=0.1)
+    for _ in range(300):
         optimiser.zero_grad()
         binary_cross_entropy(net.decoder(cells)[0, -1], ball()).backward()
         optimiser.step()
-    return net
+    return net.eval()
 
 
 def shipped(folder: Path, told: TrainedVolumetric = TOLD, **changes: object) -> TrainedVolumetric:

@@ -93,7 +93,7 @@ def reconstruct(
             centre=cut.centre,
             is_mirrored=cut.is_mirrored,
         )
-        shares = _shares(said, cut.frames, trained.level)
+        shares = _shares(said, in_order, trained.level)
     known = trained.bone
     if found is None:
         raise NoBone(f"{trained.engine} finds no {known.name.lower()} in the radiographs")
@@ -185,15 +185,15 @@ def _coarse(trained: TrainedVolumetric) -> Assumption:
     )
 
 
-def _shares(said: Asked, frames: Sequence[Framed], level: float) -> tuple[Figure, ...]:
+def _shares(said: Asked, radiographs: Sequence[Radiograph], level: float) -> tuple[Figure, ...]:
     """Which view how much of the bone was taken from; they share 1."""
-    if len(frames) == 1:
+    if len(radiographs) == 1:
         return ()
     inside = said.occupancy > level
     shares = said.shares[:, inside].mean(dim=1).tolist()
     return tuple(
         Figure(f"{SHARE} {one.view.name}", share, "")
-        for one, share in zip(frames, shares, strict=True)
+        for one, share in zip(radiographs, shares, strict=True)
     )
 
 

@@ -176,3 +176,45 @@ def test_damaged_weights_end_the_list_with_a_sentence(folder: Path) -> None:
 
     assert told.exit_code == 1
     assert "cut off" in " ".join(told.output.split())
+
+
+SETTINGS = """
+[node]
+folder = "data"
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = 1
+connect_timeout_s = 1
+[[rules]]
+name = "hip"
+region = "hip"
+views = ["frontal", "lateral"]
+engine = "pix2vox++/F"
+destinations = ["pacs"]
+match = { modality = "DX" }
+"""
+
+
+def test_doctor_says_whether_the_weights_of_a_rule_are_as_they_were(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    config = tmp_path_factory.mktemp("node") / "node.toml"
+    config.write_text(SETTINGS, encoding="utf-8")
+
+    def found() -> dict[str, object]:
+        told = CliRunner().invoke(app, ["doctor", "--json", "--config", str(config)])
+        findings = {one["what"]: one for one in json.loads(told.output)}
+        return dict(findings["engine pix2vox++/F, hip"])
+
+    fine = found()
+    file = folder / "proximal_femur.pix2vox-f.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    broken = found()
+
+    assert fine["is_fine"]
+    assert fine["says"] == f"Femur; {file.name}, hip.safetensors: whole"
+    assert not broken["is_fine"]
+    assert "another SHA-256" in str(broken["says"])

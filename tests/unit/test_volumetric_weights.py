@@ -195,3 +195,17 @@ def test_what_lies_next_to_the_outermost_that_was_learned_is_no_stranger() -> No
 
     assert unfamiliar(known, a_view(ViewName.AP, primary_deg=10.1)) == ""
     assert "turned by 11 degrees from AP" in unfamiliar(known, a_view(ViewName.AP, primary_deg=11))
+
+
+def test_what_is_shipped_loads_is_small_and_has_a_model_card_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weights, "FOLDER", Path(weights.__file__).with_name("weights"))
+    for trained in trained_networks():
+        load(trained.path)
+
+        assert trained.path.name == file_name(trained.region, trained.engine)
+        assert trained.path.stat().st_size < 16_000_000
+        assert trained.digest in trained.path.with_suffix(".md").read_text(encoding="utf-8")
+        assert trained.stated.licence
+        assert trained.stated.judged
