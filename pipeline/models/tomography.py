@@ -184,11 +184,11 @@ def integrals_of(volume: Tensor, path: Tensor) -> Tensor:
 
 
 def guided(images: Tensor, is_valid: Tensor, present: Tensor, *, reach: int) -> Tensor:
-    """Line integrals with the edges of a radiograph of unknown scale, and the amounts of others.
+    """Line integrals with the fine detail of a radiograph of unknown scale, and else as they were.
 
     Around each pixel the radiograph is taken for bone, times the console's contrast, over an even
-    background: so soft tissue, which changes slowly, adds no bone. This is the guided filter of He
-    2013 (IEEE TPAMI 35:1397), whose slopes are nowhere negative, bone being light, and are found
+    background: so soft tissue, which changes slowly, adds no bone. The contrast is the slope of the
+    guided filter of He 2013 (IEEE TPAMI 35:1397), nowhere negative, bone being light, and found
     between images that are both blurred: a sharp one follows a soft one by too small a slope.
 
     Args:
@@ -198,11 +198,11 @@ def guided(images: Tensor, is_valid: Tensor, present: Tensor, *, reach: int) -> 
         reach: Pixels around each that are taken together, on either side.
     """
     around, soft = _means(is_valid, reach), _means(is_valid, max(1, reach // 3))
-    soft_image, soft_bone = soft(images), soft(present)
-    image, bone = around(soft_image), around(soft_bone)
-    together = around(soft_image * soft_bone) - image * bone
-    slope = (together / (around(soft_image.square()) - image.square() + EVEN)).clamp(min=0)
-    lines = around(slope) * images + around(bone - slope * image)
+    image, bone = soft(images), soft(present)
+    mean, mean_bone = around(image), around(bone)
+    together = around(image * bone) - mean * mean_bone
+    slope = (together / (around(image.square()) - mean.square() + EVEN)).clamp(min=0)
+    lines = present + around(slope) * (images - image)
     return torch.where(is_valid, lines.clamp(min=0), present)
 
 

@@ -6,7 +6,8 @@ Three answers are compared voxel by voxel in the frame of the detector: the mean
 who were learned from, seen from the same kind of camera; the network's; and the network's after
 the fusion with the radiograph, averaged back to the same voxels. Bone is cut out of each where it
 agrees best with the bone of those who were learned from, so that none is judged by the threshold
-of another. A network of one bone is not fused: the radiograph shows the others as well.
+of another. What the collimation hides is not judged. A network of one bone is not fused: the
+radiograph shows the others as well.
 """
 
 from __future__ import annotations
@@ -184,10 +185,13 @@ def judged(
             true, frustum = pairs.density[view], sight.frustum(shot, edge)
             fine = sight.fine_frustum(shot, edge)
             image = images[view : view + 1]
+            is_shown = _is_shown(image, sight)
             answers = {Engine.MEAN: mean, Engine.NETWORK: _answer(net, image)}
             if not sight.bone:
                 answers[Engine.FUSED] = _fused(answers[Engine.NETWORK], image, fine, sight)
-            for engine, answer in answers.items():
+            true = true * is_shown
+            for engine, given in answers.items():
+                answer = given * is_shown
                 found.append(
                     Judgement(
                         engine,
@@ -196,7 +200,7 @@ def judged(
                         error=float(relative_error(answer, true)),
                         iou=iou(answer >= cuts[engine], true >= least(settings)),
                         reprojection=_misfit(answer, true, frustum),
-                        agreement=_agreement(answer, image, fine),
+                        agreement=_agreement(given, image, fine),
                     )
                 )
     return found
@@ -253,6 +257,15 @@ def _fused(coarse: Tensor, image: Tensor, frustum: Frustum, sight: Sight) -> Ten
     else:
         fine = fused(coarse[None], bone_equivalent(image), path(frustum))
     return avg_pool2d(fine, 2)[0]
+
+
+def _is_shown(image: Tensor, sight: Sight) -> Tensor:
+    """(H / 2, W / 2) bool: the rays that are judged; behind the collimation an engine says nothing.
+
+    What the collimation hides is 0; in radiographs that are not displayed so is air.
+    """
+    hidden = 1.0 * (image[:, 0, 0] == 0) * sight.is_displayed
+    return avg_pool2d(hidden, 2)[0] <= HALF
 
 
 def _agreement(answer: Tensor, image: Tensor, frustum: Frustum) -> float:

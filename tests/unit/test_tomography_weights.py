@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from node.models import usable
 from pipeline import weights
 from pipeline.familiar import Familiar, Range, Views
 from pipeline.models.tomography import Tomography, TomographyShape
@@ -123,3 +124,27 @@ def test_a_header_that_lies_is_refused_though_its_digest_is_right(
 
     with pytest.raises(BrokenWeights, match=r"hip\.tomography"):
         load(file)
+
+
+def test_what_is_shipped_loads_and_has_a_model_card_that_names_it() -> None:
+    """And beats the mean density of those learned from, on people left out."""
+    shipped = trained_tomographies()
+
+    assert "hip" in shipped
+    for trained in shipped.values():
+        card = trained.path.with_suffix(".md").read_text(encoding="utf-8")
+        assert trained.digest in card
+        assert trained.stated.licence
+        assert load(trained.path).shape.planes > 0
+        found = {(one.measure, one.condition[:4]): one.value for one in trained.stated.judged}
+        assert found["IoU of bone", "1 vi"] > found["IoU of bone", "mean"]
+        error = "relative error of the density"
+        assert found[error, "1 vi"] < found[error, "mean"]
+
+
+def test_a_rule_that_expects_two_views_is_a_fault_of_the_settings() -> None:
+    assert usable("tomography", "hip", ("frontal",)) == "tomography"
+    with pytest.raises(ValueError, match="takes at most one view, there are 2"):
+        usable("tomography", "hip", ("frontal", "lateral"))
+    with pytest.raises(ValueError, match="no lateral one"):
+        usable("tomography", "hip", ("lateral",))
