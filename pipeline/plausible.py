@@ -34,6 +34,8 @@ LARGEST: Final = 1.5
 """The same, with what was seen of it."""
 EXTENT: Final = 1.3
 """Of an absent structure: its extents over the usual ones, or these over its own, at most."""
+SECTION: Final = 0.6
+"""Of a section in which the field of view cuts a bone: from less of it no bone goes on."""
 TWIN: Final = 1.3
 """Between the volumes of the right and the left bone of one person, the larger over the smaller."""
 REACH_MM: Final = 15.0
@@ -99,6 +101,7 @@ def accepted(
         structure = structures[number - 1]
         reason = CUT if number in found.cut_by_box else _out_of_size(made, number, seen, structure)
         reason = reason or _unlike_its_twin(made, number, found, known, structures)
+        reason = reason or _unlike_its_section(made.array == number, seen, found)
         if reason:
             refused[number] = reason
         else:
@@ -146,6 +149,19 @@ def _out_of_shape(made: LabelMap, number: int, known: Structure) -> str | None:
         return None
     its, usual = (" x ".join(f"{mm:.0f}" for mm in size) for size in (found, known.extent))
     return f"it would measure {its} mm, usual are {usual} mm"
+
+
+def _unlike_its_section(added: Mask, seen: Mask, found: Completed) -> str | None:
+    """Why a bone does not go on from the section in which the field of view cuts it."""
+    around = ndimage.binary_dilation(added, AROUND)[found.field]
+    shown = seen[found.field]
+    for axis in range(3):
+        for side in (0, -1):
+            section = shown.take(side, axis)
+            share = float((section & around.take(side, axis)).sum()) / max(1, section.sum())
+            if 0 < share < SECTION:
+                return f"it goes on from {share:.0%} of the section in which the view cuts the bone"
+    return None
 
 
 def _unlike_its_twin(

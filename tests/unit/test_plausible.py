@@ -137,6 +137,22 @@ def test_a_bone_that_the_field_cuts_tells_nothing_of_the_size_of_the_other() -> 
     assert accepted(cut, KNOWN, more).refused == ()
 
 
+@pytest.mark.parametrize(
+    ("wide", "is_refused"),
+    # of 4 x 4 voxels, with all that touch them: a row of one touches two rows, of two three
+    [(1, True), (2, False), (4, False)],
+)
+def test_a_bone_goes_on_from_most_of_its_section(wide: int, is_refused: bool) -> None:
+    below = found((1, (12, 13), (8, 12), (8, 8 + wide)))
+    cut = replace(below, field=(slice(0, 12), slice(0, 24), slice(0, 24)))
+
+    refused = accepted(cut, KNOWN, STRUCTURES).refused
+
+    reasons = [one.reason for one in refused]
+    assert bool(reasons) is is_refused
+    assert all(one.startswith("it goes on from 50% of the section") for one in reasons)
+
+
 def test_what_is_asked_is_left_as_it_is() -> None:
     asked = found(BESIDE)
     before = asked.added.array.copy()
