@@ -88,7 +88,8 @@ _ROWS: Final = (
         "single-image tomography",
         "1.0.0",
         "pipeline.models.tomography_engine",
-        recipe="config/train-tomography.toml",
+        750,
+        "config/train-tomography.toml",
     ),
 )
 ENGINES: Final = {row.name: row for row in _ROWS}
