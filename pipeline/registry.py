@@ -75,13 +75,19 @@ _VOLUMETRIC: Final = "pipeline.models.volumetric_engine"
 _PIX2VOX: Final = "config/train-pix2vox.toml"
 _RECURRENT: Final = "config/train-recurrent.toml"
 _ROWS: Final = (
-    Engine(LIFTING, "lifting network", "1.1.0", "pipeline.models.lifting_engine", 1200),
-    Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull"),
+    Engine(LIFTING, "lifting network", "1.1.0", "pipeline.models.lifting_engine", 553),
+    Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull", 461),
     Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, 555, _PIX2VOX),
-    Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, recipe=_PIX2VOX),
+    Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, 1284, _PIX2VOX),
     *(
-        Engine(name, name, "1.0.0", _VOLUMETRIC, recipe=_RECURRENT)
-        for name in ("3D-LSTM-1", "3D-LSTM-3", "3D-GRU-1", "3D-GRU-3", "Res3D-GRU-3")
+        Engine(name, name, "1.0.0", _VOLUMETRIC, memory_mib, _RECURRENT)
+        for name, memory_mib in (
+            ("3D-LSTM-1", None),
+            ("3D-LSTM-3", 654),
+            ("3D-GRU-1", None),
+            ("3D-GRU-3", None),
+            ("Res3D-GRU-3", 647),
+        )
     ),
     Engine(
         TOMOGRAPHY,
