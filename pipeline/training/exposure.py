@@ -24,7 +24,7 @@ from pipeline.materials import Material, linear_attenuation
 from pipeline.physics import FULL_WIDTH_PER_SIGMA
 from pipeline.presentation import collimated, lettered, percentiles, presented
 from pipeline.thickness import thickness as mesh_thickness
-from pipeline.training.surroundings import Body, body, metal, soft_tissue, view
+from pipeline.training.surroundings import Body, body, extent, metal, soft_tissue, view
 from pipeline.types import View
 
 METALS = (Material.TITANIUM, Material.STEEL, Material.COBALT_CHROME)
@@ -109,11 +109,17 @@ def exposed(
     if views is None:
         frontal = view(*thickness.shape[1:])
         shown = [
-            _shown(bone, _patient(exposure, generator), frontal, exposure, generator)
+            _shown(
+                bone,
+                _patient(bone[None], [frontal], exposure, generator),
+                frontal,
+                exposure,
+                generator,
+            )
             for bone in thickness
         ]
     else:
-        patient = _patient(exposure, generator)
+        patient = _patient(thickness, views, exposure, generator)
         shown = [
             _shown(bone, patient, seen_by, exposure, generator)
             for bone, seen_by in zip(thickness, views, strict=True)
@@ -121,10 +127,15 @@ def exposed(
     return torch.stack([one.image for one in shown]), torch.stack([one.is_valid for one in shown])
 
 
-def _patient(exposure: Exposure, generator: torch.Generator) -> _Patient:
+def _patient(
+    thickness: Tensor, views: Sequence[View], exposure: Exposure, generator: torch.Generator
+) -> _Patient:
     u = torch.rand(2, generator=generator).tolist()
     implant = metal(generator) if u[0] < exposure.implants else None
-    around = body(exposure.soft_mm, exposure.lumps, generator) if exposure.soft_mm else None
+    around = None
+    if exposure.soft_mm:
+        bones = extent(thickness, views)
+        around = body(exposure.soft_mm, exposure.lumps, generator, bones)
     return _Patient(around, implant, METALS[int(u[1] * len(METALS))])
 
 

@@ -2,20 +2,28 @@
 
 A patient is drawn once, in three dimensions, LPS mm about the isocentre, and then seen by every
 camera: all radiographs of one patient show the same body and the same implant. The bodies are of
-closed form; they have the extent and the shadow of their originals, and which bone stands where is
-not known here but for this: regions are right-sided, so that the midline lies towards +x.
+closed form; they have the extent and the shadow of their originals. What is known of the bones is
+how far they reach, so that they lie within the skin, and that regions are right-sided, so that the
+midline lies towards +x.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from pipeline.beam import Beam, beam, towards_pixels
+from pipeline.beam import (
+    Beam,
+    beam,
+    source_to_detectors,
+    source_to_isocentres,
+    towards_pixels,
+)
 from pipeline.camera import camera
 from pipeline.implants import Implant, hip_stem, moved, screw, tube, united
 from pipeline.physics import blurred
@@ -32,6 +40,11 @@ COARSE = 4
 MUSCLES, BUBBLES, LUMPS = 4, 3, 24
 OUTWARDS_MM, INWARDS_MM = (75.0, 160.0), (75.0, 275.0)
 """From the isocentre to the skin of its own side, and to that beyond the midline."""
+SKIN_MM = (12.0, 45.0)
+"""What covers bones at least, on each side."""
+LEAST_BONE_MM = 1.0
+UPRIGHT = 0.3
+"""A body leans by so much of what its muscles do: it must not lean off its bones."""
 LUMP_MM = (15.0, 60.0)
 """Standard deviations: from a fold of the skin to a layer of fat."""
 
@@ -57,6 +70,13 @@ class Body(NamedTuple):
     lumps: Lumps
 
 
+class Extent(NamedTuple):
+    """How far something reaches, LPS mm about the isocentre: x and y, (2,) each."""
+
+    low: Tensor
+    high: Tensor
+
+
 class SoftTissue(NamedTuple):
     """(H, W) mm along each ray."""
 
@@ -77,24 +97,56 @@ def view(rows: int, columns: int) -> View:
     )
 
 
-def body(deep_mm: float, lumps: float, generator: torch.Generator) -> Body:
+def body(
+    deep_mm: float,
+    lumps: float,
+    generator: torch.Generator,
+    bones: Extent | None = None,
+) -> Body:
     """A body of fat with muscles and gas in it, whose skin may be seen on either side.
 
     Args:
         deep_mm: Largest thickness from front to back; from side to side it may have more.
         lumps: Standard deviation of the heights of folds and layers, at most.
         generator: Of all that is drawn.
+        bones: What the body is around; it is as thick as these need.
     """
     u = torch.rand(6, generator=generator).tolist()
-    outwards = _share(OUTWARDS_MM, u[1])
+    cover = SKIN_MM[0] + (SKIN_MM[1] - SKIN_MM[0]) * torch.rand(4, generator=generator)
     # more narrow ones: of a limb, or of a pelvis that ends beyond the image
-    inwards = _share(INWARDS_MM, u[3] ** 2)
-    wide, deep = (outwards + inwards) / 2, deep_mm * (0.55 + 0.45 * u[0]) / 2
-    half = torch.tensor([wide, deep, 250 + 350 * u[2]])
+    across = torch.tensor([-_share(OUTWARDS_MM, u[1]), _share(INWARDS_MM, u[3] ** 2)])
+    deep = deep_mm * (0.55 + 0.45 * u[0]) / 2
     # more of it lies behind the bones of a pelvis than before them
-    middle = torch.tensor([(inwards - outwards) / 2, deep * (0.6 * u[5] - 0.2), 0.0])
+    along = deep * (0.6 * u[5] - 0.2) + torch.tensor([-deep, deep])
+    low = torch.stack([across[0], along[0]])
+    high = torch.stack([across[1], along[1]])
+    if bones is not None:
+        low = torch.minimum(low, bones.low - cover[:2])
+        high = torch.maximum(high, bones.high + cover[2:])
+    half = torch.cat([(high - low) / 2, torch.tensor([400 + 400 * u[2]])])
+    middle = torch.cat([(high + low) / 2, torch.zeros(1)])
     centres, half_axes = _ellipsoids(half, middle, generator)
     return Body(centres, half_axes, _lumps(half, centres[0], lumps * u[4], generator))
+
+
+def extent(thickness: Tensor, views: Sequence[View]) -> Extent:
+    """How far bones reach to either side, to the front and to the back, as cameras see them.
+
+    Args:
+        thickness: (N, H, W) mm of bone.
+        views: Their cameras. A direction that none of them sees from the side is said to be empty.
+    """
+    low, high = torch.zeros(2), torch.zeros(2)
+    for bone, seen_by in zip(thickness, views, strict=True):
+        shown = beam([seen_by])
+        ways = towards_pixels(shown)[0][bone > LEAST_BONE_MM]
+        if not len(ways):
+            continue
+        enlarged = source_to_detectors(shown)[0] / source_to_isocentres(shown)[0]
+        places = (shown.source[0] + ways / enlarged)[:, :2].float()
+        low = torch.minimum(low, places.amin(dim=0))
+        high = torch.maximum(high, places.amax(dim=0))
+    return Extent(low, high)
 
 
 def soft_tissue(of: Body, seen_by: View) -> SoftTissue:
@@ -156,6 +208,7 @@ def _ellipsoids(body: Tensor, middle: Tensor, generator: torch.Generator) -> tup
     centres += middle
     lean = torch.zeros(len(half), 3)
     lean[:, 1] = 0.2 * torch.randn(len(half), generator=generator)
+    lean[0] *= UPRIGHT
     # rows are the axes, so each is turned from the left by the transpose
     return centres, torch.diag_embed(half) @ rotation(lean).transpose(-1, -2)
 

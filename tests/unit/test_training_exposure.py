@@ -13,7 +13,15 @@ from pipeline.beam import beam
 from pipeline.thickness import thickness
 from pipeline.training.exposure import CLEAN, Exposure, exposed
 from pipeline.training.pool import Shot
-from pipeline.training.surroundings import Lumps, body, lump_length, metal, soft_tissue, view
+from pipeline.training.surroundings import (
+    Lumps,
+    body,
+    extent,
+    lump_length,
+    metal,
+    soft_tissue,
+    view,
+)
 from pipeline.types import View, ViewName
 
 SIZE = 96
@@ -186,6 +194,32 @@ def test_a_body_is_no_thicker_than_asked(seed: int) -> None:
     assert torch.minimum(tissue.muscle, tissue.fat).min() >= 0
     # rays lean by up to 10 degrees, and the long axis of the body by some more
     assert 0.2 * 150 < (tissue.muscle + tissue.fat).max() < 1.4 * 150
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bones_lie_within_the_body_in_every_view(seed: int) -> None:
+    views = [seen_from(name) for name in (ViewName.AP, ViewName.LL, ViewName.PA)]
+    wide = torch.zeros(3, SIZE, SIZE)
+    wide[:, 20:80, 12:84] = 5.0
+    # 36 of 96 pixels of 300 mm to either side
+    reach = 300 * 36 / SIZE
+
+    around = extent(wide, views)
+    patient = body(100.0, 0.0, seeded(seed), around)
+
+    assert around.low.tolist() == pytest.approx([-reach, -reach], abs=3)
+    assert around.high.tolist() == pytest.approx([reach, reach], abs=3)
+    for one, bone in zip(views, wide, strict=True):
+        tissue = soft_tissue(patient, one)
+        covered = (tissue.muscle + tissue.fat)[bone > 0] > 1
+        # here and there gas lies before a bone
+        assert covered.float().mean() > 0.97
+
+
+def test_what_no_view_shows_is_nowhere() -> None:
+    nowhere = extent(torch.zeros(1, SIZE, SIZE), [seen_from(ViewName.AP)])
+
+    assert nowhere.low.tolist() == nowhere.high.tolist() == [0.0, 0.0]
 
 
 def test_lumps_make_the_body_uneven() -> None:
