@@ -1,23 +1,29 @@
-"""The answer to a stored instance, without the objects of pynetdicom.
+"""The answer to a stored instance, without the objects of pynetdicom, and without what it leaves.
 
 pynetdicom makes a primitive, a message, and two data sets of every answer, and sets and sorts each
 of their elements: half a millisecond for some 140 bytes that are the same each time, but for two
 UIDs and a number. A plain success is written here at once; all else is left to pynetdicom (private
 API of pynetdicom 3; `tests/unit/test_answering.py` fails if it moves).
+
+pynetdicom refuses by itself what names no SOP instance, another class or a context that was not
+accepted, and tells no handler of it: the file of such an instance is removed here.
 """
 
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
+from node.arriving import Arriving
 from node.statuses import SUCCESS
 
 if TYPE_CHECKING:
+    from pynetdicom.dimse import _QueueItem
     from pynetdicom.dimse_primitives import DimsePrimitiveType
 
 IS_LAST_OF_COMMAND: Final = b"\x03"
@@ -27,7 +33,31 @@ NO_DATA_SET: Final = 0x0101
 
 
 class PromptProvider(DIMSEServiceProvider):
-    """Tells of a success itself."""
+    """Tells of a success itself, and keeps no file beyond its message."""
+
+    arrivals: dict[Path, Arriving]
+    """Data sets that are arriving, or have arrived and were not asked for yet."""
+    served: Path | None = None
+    """The file of the message that was asked for last, if it had one."""
+
+    def get_msg(self, block: bool = False) -> _QueueItem:
+        """The next message; that before it has been served."""
+        self._leave_nothing()
+        found = super().get_msg(block)
+        path = getattr(found[1], "_dataset_path", None)
+        self.served = path if isinstance(path, Path) else None
+        return found
+
+    def end(self) -> None:
+        """No file is left of what was served, nor of what nobody will serve."""
+        while self.get_msg() != (None, None):
+            pass
+
+    def _leave_nothing(self) -> None:
+        if self.served is not None:
+            self.served.unlink(missing_ok=True)
+            self.arrivals.pop(self.served, None)
+            self.served = None
 
     def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
         """The message is on its way; as pynetdicom's, which tells no handler of it here."""

@@ -194,6 +194,18 @@ def _kept_bytes(message: DIMSEMessage) -> int:
     return size_bytes + (0 if data_set is None else data_set.tell())
 
 
+class PromptAssociation(Association):
+    """Leaves nothing of what it did not serve."""
+
+    dimse: PromptProvider
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            self.dimse.end()
+
+
 class OneAssociation(RequestHandler):
     """Serves one connection, without Nagle's delay of our responses."""
 
@@ -204,11 +216,13 @@ class OneAssociation(RequestHandler):
         assert own is not None  # noqa: S101 - made for this connection by super()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         own.__class__, reactor.__class__ = PromptSocket, PromptReactor
-        assoc.dimse.__class__ = PromptProvider
+        assoc.__class__, assoc.dimse.__class__ = PromptAssociation, PromptProvider
         assert isinstance(own, PromptSocket)  # noqa: S101 - just made so
         assert isinstance(reactor, PromptReactor)  # noqa: S101 - just made so
+        assert isinstance(assoc, PromptAssociation)  # noqa: S101 - just made so
         own.inlet = reactor.inlet = Inlet(connection, assoc.network_timeout)
         reactor.arrivals, reactor.place = {}, None
+        assoc.dimse.arrivals = reactor.arrivals
         assert isinstance(self.server, CountingServer)  # noqa: S101 - made by `serve`
         reactor.most_bytes = self.server.most_bytes
         reactor._run_loop_delay = 0

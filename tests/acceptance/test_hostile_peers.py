@@ -133,6 +133,16 @@ def test_a_pdu_that_claims_four_gigabytes_costs_no_memory(node: Node, kind: int)
     assert resident_bytes(node.process.pid) - before < 32 * MEBIBYTE
 
 
+def unfinished(store: Path) -> list[Path]:
+    """Files of the instance store that hold no whole DICOM data set of their own name."""
+    return [path for path in store.rglob("*") if path.is_file() and "incoming" in str(path)]
+
+
+def leaves_nothing(node: Node) -> None:
+    incoming = node.folder / "data" / "instances"
+    wait_until(lambda: not unfinished(incoming), 10, "what came is removed")
+
+
 @pytest.mark.parametrize("ending", ["abort", "reset", "close"])
 def test_an_instance_that_breaks_off_leaves_no_row_and_no_file(node: Node, ending: str) -> None:
     ds = radiograph(study=f"breaks off {ending}")
@@ -146,10 +156,9 @@ def test_an_instance_that_breaks_off_leaves_no_row_and_no_file(node: Node, endin
         if ending == "reset":
             parrot.hang_up()
 
-    incoming = node.folder / "data" / "instances"
     rows = {path.resolve() for path in node.files(ds.StudyInstanceUID)}
     assert not rows
-    wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+    leaves_nothing(node)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +188,7 @@ def test_a_fragment_that_lies_within_a_data_set_is_answered_by_an_abort(
         assert answer.type == ABORT
         assert parrot.is_closed()
     assert node.instances(ds.StudyInstanceUID) == frozenset()
-    incoming = node.folder / "data" / "instances"
-    wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+    leaves_nothing(node)
 
 
 def test_a_peer_that_stops_within_a_data_set_is_let_go(node: Node) -> None:
@@ -208,11 +216,6 @@ def test_an_instance_in_one_pdu_with_its_command_is_received(node: Node) -> None
     assert node.instances(ds.StudyInstanceUID) == {ds.SOPInstanceUID}
 
 
-def unfinished(store: Path) -> list[Path]:
-    """Files of the instance store that hold no whole DICOM data set of their own name."""
-    return [path for path in store.rglob("*") if path.is_file() and "incoming" in str(path)]
-
-
 @pytest.mark.parametrize(
     "named",
     [b"../../../etc/passwd", b"1.2.\x00.3", b"1." * 40 + b"1", b"<script>", b"", b"1.2.3\n"],
@@ -224,6 +227,7 @@ def test_what_is_not_a_uid_is_refused_and_never_a_path(node: Node, named: bytes)
         status = parrot.store(named, data_set("not a uid"))
 
     assert status != 0x0000
+    leaves_nothing(node)
     assert not list(node.folder.parent.rglob("*passwd*"))
     assert node.instances(uid("study", "not a uid")) == frozenset()
 
@@ -404,8 +408,7 @@ def test_a_peer_that_closes_its_half_within_a_data_set_leaves_nothing(node: Node
 
         assert parrot.is_closed()
     assert node.instances(ds.StudyInstanceUID) == frozenset()
-    incoming = node.folder / "data" / "instances"
-    wait_until(lambda: not unfinished(incoming), 10, "the half file is removed")
+    leaves_nothing(node)
 
 
 @pytest.mark.parametrize(
@@ -452,6 +455,7 @@ def test_what_the_node_does_not_take_is_refused_by_its_context_and_never_stored(
         # PS3.8 9.3.3.2: 3 abstract syntax, 4 transfer syntaxes not supported
         assert contexts_of(parrot.hear()) == {1: result}
         assert parrot.store(ds.SOPInstanceUID.encode(), data_set("not taken")) is None
+    leaves_nothing(node)
     assert node.instances(ds.StudyInstanceUID) == frozenset()
 
 
@@ -464,6 +468,7 @@ def test_a_request_that_names_another_class_than_its_context_is_refused(node: No
         parrot.say(p_data(data_set("another class"), is_command=False, is_last=True))
 
         assert status_of(parrot.hear()) != 0x0000
+        leaves_nothing(node)
     assert node.instances(ds.StudyInstanceUID) == frozenset()
 
 
