@@ -9,7 +9,7 @@ finds its place in them. A header is read without torch: the node asks for every
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline import weights
 from pipeline.errors import PipelineError
-from pipeline.safetensors_header import BrokenWeights, metadata_of, tensors_of, write
+from pipeline.safetensors_header import BrokenWeights, metadata_of, tensors_of, told_by, write
 from pipeline.stated import UNSTATED, Stated, from_metadata, to_metadata
 from pipeline.structures import Structure, meaning_of
 from pipeline.types import Algorithm
@@ -143,23 +143,23 @@ def read_header(path: Path) -> TrainedCompletion:
     Raises:
         BrokenWeights: it is cut off, of another format, or garbled.
     """
-    metadata = metadata_of(path, FORMAT)
-    try:
-        z, y, x = (float(edge) for edge in json.loads(metadata["box_mm"]))
-        return TrainedCompletion(
-            name=metadata["name"],
-            structures=tuple(_structure(one) for one in json.loads(metadata["structures"])),
-            box_mm=(z, y, x),
-            size=int(json.loads(metadata["size"])),
-            trained=metadata["trained"],
-            regions=tuple(map(str, json.loads(metadata["regions"]))),
-            placed_by=tuple(map(str, json.loads(metadata["placed_by"]))),
-            stated=from_metadata(metadata),
-            digest=metadata["sha256"],
-            path=path,
-        )
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+    return told_by(path, FORMAT, _trained)
+
+
+def _trained(metadata: Mapping[str, str], path: Path) -> TrainedCompletion:
+    z, y, x = (float(edge) for edge in json.loads(metadata["box_mm"]))
+    return TrainedCompletion(
+        name=metadata["name"],
+        structures=tuple(_structure(one) for one in json.loads(metadata["structures"])),
+        box_mm=(z, y, x),
+        size=int(json.loads(metadata["size"])),
+        trained=metadata["trained"],
+        regions=tuple(map(str, json.loads(metadata["regions"]))),
+        placed_by=tuple(map(str, json.loads(metadata["placed_by"]))),
+        stated=from_metadata(metadata),
+        digest=metadata["sha256"],
+        path=path,
+    )
 
 
 def _structure(told: dict[str, Any]) -> Structure:
@@ -190,9 +190,7 @@ def load(path: Path) -> Completer:
     )
 
     trained = read_header(path)
-    if path.stat().st_size > LARGEST_FILE:
-        raise BrokenWeights(f"{path.name} is larger than {LARGEST_FILE} bytes")
-    tensors = tensors_of(path, trained.digest)
+    tensors = tensors_of(path, trained.digest, largest=LARGEST_FILE)
     try:
         told: dict[str, Any] = json.loads(metadata_of(path, FORMAT)["shape"])
         shape = CompletionShape(**{**told, "kind": Kind(told["kind"]), "task": Task(told["task"])})

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeline.errors import PipelineError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_HEADER: Final = 1_000_000
+Told = TypeVar("Told")
 
 
 class BrokenWeights(PipelineError):
@@ -67,6 +68,24 @@ def metadata_of(path: Path, file_format: str) -> Mapping[str, str]:
     return metadata
 
 
+def told_by(path: Path, file_format: str, read: Callable[[Mapping[str, str], Path], Told]) -> Told:
+    """What `read` makes of what a file of this format says of itself.
+
+    Raises:
+        BrokenWeights: it is cut off, of another format, or `read` lacks or cannot use something.
+    """
+    metadata = metadata_of(path, file_format)
+    try:
+        return read(metadata, path)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+
+
+def is_asked(name: str) -> bool:
+    """True if answers hang on a tensor: they do not on the counts of running statistics."""
+    return not name.endswith("num_batches_tracked")
+
+
 def whole(path: Path, digest: str) -> bytes:
     """The content of a file whose header and tensors have this SHA-256.
 
@@ -80,14 +99,16 @@ def whole(path: Path, digest: str) -> bytes:
     return content
 
 
-def tensors_of(path: Path, digest: str) -> dict[str, Tensor]:
+def tensors_of(path: Path, digest: str, *, largest: int | None = None) -> dict[str, Tensor]:
     """The tensors of a file in float32, by name; they are those of the digest, and finite.
 
     Raises:
-        BrokenWeights: they are not.
+        BrokenWeights: they are not, or the file has more than `largest` bytes.
     """
     from safetensors.torch import load  # noqa: PLC0415 - a header is read without torch
 
+    if largest is not None and path.stat().st_size > largest:
+        raise BrokenWeights(f"{path.name} is larger than {largest} bytes")
     content = whole(path, digest)
     try:
         tensors = {name: tensor.float() for name, tensor in load(content).items()}

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import weights
 from pipeline.familiar import Familiar, familiar_from
-from pipeline.safetensors_header import BrokenWeights, format_of, metadata_of, tensors_of, write
+from pipeline.safetensors_header import (
+    BrokenWeights,
+    format_of,
+    is_asked,
+    tensors_of,
+    told_by,
+    write,
+)
 from pipeline.stated import UNSTATED, Stated, from_metadata, to_metadata
 from pipeline.weights import NotTrained
 
@@ -101,11 +108,7 @@ def read_header(path: Path) -> TrainedTomography:
     Raises:
         BrokenWeights: it is cut off, of another format, or contradicts itself.
     """
-    metadata = metadata_of(path, FORMAT)
-    try:
-        return _trained(metadata, path)
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+    return told_by(path, FORMAT, _trained)
 
 
 def load(path: Path) -> Tomography:
@@ -120,13 +123,11 @@ def load(path: Path) -> Tomography:
     )
 
     trained = read_header(path)
-    if path.stat().st_size > LARGEST_FILE:
-        raise BrokenWeights(f"{path.name} is larger than {LARGEST_FILE} bytes")
-    tensors = tensors_of(path, trained.digest)
+    tensors = tensors_of(path, trained.digest, largest=LARGEST_FILE)
     try:
         shape = TomographyShape(**{**trained.shape, "blocks": tuple(trained.shape["blocks"])})
         net = Tomography(shape)
-        wanted = {name for name in net.state_dict() if _is_asked(name)}
+        wanted = {name for name in net.state_dict() if is_asked(name)}
         if wanted != set(tensors):
             raise ValueError(", ".join(sorted(wanted ^ set(tensors))))  # noqa: TRY301 - told below
         net.load_state_dict(tensors, strict=False)
@@ -156,17 +157,12 @@ def export(net: Tomography, path: Path, described: TrainedTomography) -> Trained
         "familiar": json.dumps(asdict(told.familiar)),
         **to_metadata(told.stated),
     }
-    # running statistics count their batches in integers, which no answer hangs on
-    state = {name: tensor for name, tensor in net.state_dict().items() if _is_asked(name)}
+    state = {name: tensor for name, tensor in net.state_dict().items() if is_asked(name)}
     write(path, state, metadata, largest=LARGEST_FILE)
     return read_header(path)
 
 
 _NUMBERS = ("image_size", "cube_mm", "threshold", "least_shown", "least_agreement")
-
-
-def _is_asked(name: str) -> bool:
-    return not name.endswith("num_batches_tracked")
 
 
 def _trained(metadata: Mapping[str, str], path: Path) -> TrainedTomography:

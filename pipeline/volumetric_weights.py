@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import weights
 from pipeline.familiar import Familiar, familiar_from
-from pipeline.safetensors_header import BrokenWeights, format_of, metadata_of, tensors_of, write
+from pipeline.safetensors_header import (
+    BrokenWeights,
+    format_of,
+    is_asked,
+    tensors_of,
+    told_by,
+    write,
+)
 from pipeline.stated import UNSTATED, Stated, from_metadata, to_metadata
 from pipeline.types import Code
 from pipeline.weights import Closer, Limits, TrainedBone, closer_from
@@ -95,11 +102,7 @@ def read_header(path: Path) -> TrainedVolumetric:
     Raises:
         BrokenWeights: it is cut off, of another format, or contradicts itself.
     """
-    metadata = metadata_of(path, FORMAT)
-    try:
-        return _trained(metadata, path)
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+    return told_by(path, FORMAT, _trained)
 
 
 def load(path: Path) -> Volumetric:
@@ -111,13 +114,11 @@ def load(path: Path) -> Volumetric:
     from pipeline.models.volumetric import network  # noqa: PLC0415 - a header is read without torch
 
     trained = read_header(path)
-    if path.stat().st_size > LARGEST_FILE:
-        raise BrokenWeights(f"{path.name} is larger than {LARGEST_FILE} bytes")
-    tensors = tensors_of(path, trained.digest)
+    tensors = tensors_of(path, trained.digest, largest=LARGEST_FILE)
     try:
         net = network(trained.engine, trained.shape)
         lacking, unknown = net.load_state_dict(tensors, strict=False)
-        if unknown or any(_is_asked(name) for name in lacking):
+        if unknown or any(is_asked(name) for name in lacking):
             raise ValueError(f"{', '.join([*lacking, *unknown])}")  # noqa: TRY301 - told below
     except Exception as fault:
         raise BrokenWeights(f"{path.name} does not fit its network: {fault}") from fault
@@ -154,17 +155,12 @@ def export(net: Volumetric, path: Path, described: TrainedVolumetric) -> Trained
     }
     if told.within:
         metadata["within"] = json.dumps(asdict(told.within))
-    # running statistics count their batches in integers, which no answer hangs on
-    state = {name: tensor for name, tensor in net.state_dict().items() if _is_asked(name)}
+    state = {name: tensor for name, tensor in net.state_dict().items() if is_asked(name)}
     write(path, state, metadata, largest=LARGEST_FILE)
     return read_header(path)
 
 
 _NUMBERS = ("cube_mm", "image_size", "grid", "level")
-
-
-def _is_asked(name: str) -> bool:
-    return not name.endswith("num_batches_tracked")
 
 
 def _trained(metadata: Mapping[str, str], path: Path) -> TrainedVolumetric:

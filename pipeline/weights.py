@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import PipelineError
-from pipeline.safetensors_header import BrokenWeights, format_of, metadata_of, tensors_of, write
+from pipeline.safetensors_header import BrokenWeights, format_of, tensors_of, told_by, write
 from pipeline.stated import UNSTATED, Stated, from_metadata, to_metadata
 from pipeline.types import Code
 
@@ -154,11 +154,7 @@ def read_header(path: Path) -> Trained:
     Raises:
         BrokenWeights: it is cut off, is of another version, or contradicts itself.
     """
-    metadata = metadata_of(path, FORMAT)
-    try:
-        return _trained(metadata, path)
-    except (KeyError, TypeError, ValueError) as fault:
-        raise BrokenWeights(f"The header of {path.name} lacks or garbles {fault}") from fault
+    return told_by(path, FORMAT, _trained)
 
 
 def load(path: Path) -> Lifting:
