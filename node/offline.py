@@ -74,10 +74,11 @@ def predict(
 def models(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for a script.")] = False,
 ) -> None:
-    """List the engines: what each gives of which region, and how good it was found to be.
+    """List the engines and the completions: what each gives, and how good it was found to be.
 
-    A rule chooses one, as in engine = "pix2vox++/F". The figures are those of the people that
-    its weights were judged on; what stands in no weights file is not told.
+    A rule chooses an engine, as in engine = "pix2vox++/F". A completion adds bones that a map of
+    labels lacks. The figures are those of the people that the weights were judged on; what stands
+    in no weights file is not told.
     """
     from node import catalogue
     from pipeline.safetensors_header import BrokenWeights

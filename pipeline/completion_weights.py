@@ -59,9 +59,22 @@ class TrainedCompletion:
     placed_by: tuple[str, ...] = ()
     """Structures without their sides, as `hip_bone`: one of them must have been reconstructed."""
     stated: Stated = UNSTATED
+    kind: str = ""
+    """Which of the three networks, as `skip`; the file says it."""
+    task: str = ""
+    """What the network answers with, as `residual`; the file says it."""
     digest: str = ""
     """SHA-256, hex, of the file's content; the file says it."""
     path: Path = Path()
+
+
+def shipped() -> tuple[TrainedCompletion, ...]:
+    """All that stand beside the other weights, by name.
+
+    Raises:
+        BrokenWeights: a file is damaged.
+    """
+    return tuple(read_header(path) for path in sorted(weights.FOLDER.glob(f"*{SUFFIX}")))
 
 
 def trained_for(region: str) -> TrainedCompletion:
@@ -71,13 +84,13 @@ def trained_for(region: str) -> TrainedCompletion:
         NothingCompletes: naming the regions that there are.
         BrokenWeights: a file is damaged, or two are of one region.
     """
-    shipped = [read_header(path) for path in sorted(weights.FOLDER.glob(f"*{SUFFIX}"))]
-    found = [one for one in shipped if region in one.regions]
+    here = shipped()
+    found = [one for one in here if region in one.regions]
     if len(found) > 1:
         names = " and ".join(one.path.name for one in found)
         raise BrokenWeights(f"{names} complete the same region, {region}")
     if not found:
-        known = ", ".join(sorted(name for one in shipped for name in one.regions)) or "none"
+        known = ", ".join(sorted(name for one in here for name in one.regions)) or "none"
         raise NothingCompletes(f"Nothing completes the region {region!r}; there is {known}")
     return found[0]
 
@@ -148,6 +161,7 @@ def read_header(path: Path) -> TrainedCompletion:
 
 def _trained(metadata: Mapping[str, str], path: Path) -> TrainedCompletion:
     z, y, x = (float(edge) for edge in json.loads(metadata["box_mm"]))
+    shape = json.loads(metadata["shape"])
     return TrainedCompletion(
         name=metadata["name"],
         structures=tuple(_structure(one) for one in json.loads(metadata["structures"])),
@@ -157,6 +171,8 @@ def _trained(metadata: Mapping[str, str], path: Path) -> TrainedCompletion:
         regions=tuple(map(str, json.loads(metadata["regions"]))),
         placed_by=tuple(map(str, json.loads(metadata["placed_by"]))),
         stated=from_metadata(metadata),
+        kind=str(shape["kind"]),
+        task=str(shape["task"]),
         digest=metadata["sha256"],
         path=path,
     )

@@ -158,7 +158,7 @@ def test_the_command_lists_what_there_is_and_how_good_it_is() -> None:
 def test_the_list_for_a_script_says_the_same() -> None:
     told = CliRunner().invoke(app, ["models", "--json"])
 
-    by_name = {one["engine"]: one for one in json.loads(told.output)}
+    by_name = {one["engine"]: one for one in json.loads(told.output)["engines"]}
     assert set(by_name) == set(ENGINES)
     (hip,) = by_name["pix2vox++/F"]["offers"]
     assert (hip["region"], hip["bones"], hip["grid"]) == ("hip", ["Femur"], 8)
