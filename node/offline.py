@@ -44,7 +44,8 @@ def predict(
 ) -> None:
     """Make bones of radiographs on this machine, without a node.
 
-    Writes a surface (STL) and a volume (NIfTI) for each bone, a picture, and quality.json.
+    Writes a surface (STL) and a volume (NIfTI) for each bone, a picture, and quality.json; of an
+    engine that weighs several views also the share of each view (NIfTI).
     Exits with 1 if a node would withhold the result, and says why.
     """
     from node import prediction

@@ -19,12 +19,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.contributions import NOTE as CONTRIBUTIONS
 from pipeline.encode.bones import segment_label
 from pipeline.encode.stl import document
 from pipeline.errors import PipelineError
 from pipeline.keyimage import Page, key_image
 from pipeline.predict import Found, reconstruct
-from pipeline.types import Assume, Bone, Reconstruction, Side
+from pipeline.types import Assume, Bone, Reconstruction, Share, Side, Volume
 
 NOTE = "Model from radiographs, for research use: not a CT, and not a diagnosis."
 
@@ -63,8 +64,12 @@ def predict(
     for bone in found.bones:
         name = file_name(bone)
         (folder / f"{name}.stl").write_bytes(document(bone))
-        SimpleITK.WriteImage(_volume(bone), str(folder / f"{name}.nii.gz"))
-    made = Reconstruction(found.bones, found.algorithm, found.assumptions, found.figures)
+        SimpleITK.WriteImage(_image(bone.probability), str(folder / f"{name}.nii.gz"))
+    for share in found.shares:
+        SimpleITK.WriteImage(_image(share.volume), str(folder / share_file(share)))
+    made = Reconstruction(
+        found.bones, found.algorithm, found.assumptions, found.figures, shares=found.shares
+    )
     page = Page(region, found.bones[0].side, found.algorithm.name)
     Image.fromarray(key_image(made, found.radiographs, page)).save(folder / "picture.png")
     (folder / "quality.json").write_text(json.dumps(_quality(found), indent=1), encoding="utf-8")
@@ -98,10 +103,15 @@ def file_name(bone: Bone) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
-def _volume(bone: Bone) -> SimpleITK.Image:
-    """The probability on its grid; both sides speak LPS, but ITK counts x first."""
-    image = SimpleITK.GetImageFromArray(bone.probability.array)
-    affine = bone.probability.patient_from_index
+def share_file(share: Share) -> str:
+    """What the file of a view's share is called."""
+    return f"taken-from-{share.label.lower().replace(' ', '-')}.nii.gz"
+
+
+def _image(volume: Volume) -> SimpleITK.Image:
+    """The values on their grid; both sides speak LPS, but ITK counts x first."""
+    image = SimpleITK.GetImageFromArray(volume.array)
+    affine = volume.patient_from_index
     axes = affine[:3, [2, 1, 0]]
     spacing = np.linalg.norm(axes, axis=0)
     image.SetSpacing(spacing.tolist())
@@ -126,4 +136,8 @@ def _quality(found: Found) -> dict[str, object]:
         "figures": [{**asdict(f), "is_within": f.is_within} for f in found.figures],
         "assumptions": [asdict(a) for a in found.assumptions],
         "reasons_to_withhold": list(found.reasons),
+        "taken_from": {
+            "note": CONTRIBUTIONS,
+            "files": {one.label: share_file(one) for one in found.shares},
+        },
     }

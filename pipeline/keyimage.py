@@ -20,12 +20,13 @@ from PIL import Image, ImageDraw
 
 from pipeline import drawing
 from pipeline.colours import colours
+from pipeline.contributions import NOTE, Entry, by_view, explained, legend
 from pipeline.drawing import Box
-from pipeline.panels import Sheet, bone_panels, radiograph_panels
+from pipeline.panels import Sheet, bone_panels, coloured, radiograph_panels
 from pipeline.paragraphs import paragraphs
-from pipeline.render import simplified
+from pipeline.render import painted, simplified
 from pipeline.structures import PREDICTED
-from pipeline.types import Radiograph, Reconstruction, Side
+from pipeline.types import Radiograph, Reconstruction, Share, Side
 from pipeline.wording import (
     SIDE_ASSUMED,
     SIDE_WORDS,
@@ -90,7 +91,11 @@ def key_image(
     # an outline over a radiograph would say that what is predicted was found there
     seen = [bone for bone in drawn if not bone.is_predicted]
     bottom = radiograph_panels(sheet, left, radiographs, seen)
-    bone_panels(sheet, right, drawn)
+    if made.shares:
+        right = right.inset(0, 0, 0, _legend(sheet, right, made.shares))
+        bone_panels(sheet, right, by_view(drawn, made.shares))
+    else:
+        bone_panels(sheet, right, painted(coloured(drawn)))
     _words(sheet, Box(left.x, bottom, left.width, body.bottom - bottom), made)
     _footer(sheet, page)
     return np.asarray(canvas)
@@ -144,6 +149,34 @@ def side_badge(draw: ImageDraw.ImageDraw, box: Box, side: Side) -> int:
         face = drawing.font(size)
         draw.text((x, middle), text, font=face, fill=ground, anchor="lm", stroke_width=rim)
     return right
+
+
+def _legend(sheet: Sheet, box: Box, shares: Sequence[Share]) -> int:
+    """What the colours of the bones say, and what not, at the foot of `box`; how high it is."""
+    size, step = sheet.px(17), sheet.px(24)
+    rows: list[list[Entry]] = [[]]
+    for entry in legend(shares):
+        if rows[-1] and _length([*rows[-1], entry], size) > box.width:
+            rows.append([])
+        rows[-1].append(entry)
+    height = step * (len(rows) + 2) + sheet.px(20)
+    y = box.bottom - height + sheet.px(6)
+    for row in rows:
+        x, y, side = float(box.x), y + step, 0.7 * size
+        for rgb, words in row:
+            sheet.draw.rectangle([(x, y - side), (x + side, y)], fill=rgb)
+            drawing.write(sheet.canvas, (x + 1.15 * size, y), words, size, drawing.INK)
+            x += _length([Entry(rgb, words)], size)
+    for said in (explained(shares), NOTE):
+        y += step
+        words = drawing.cut(said, size, box.width)
+        drawing.write(sheet.canvas, (box.x, y), words, size, drawing.QUIET)
+    return height
+
+
+def _length(entries: Sequence[Entry], size: int) -> float:
+    """Pixels of a row of entries, each with its square before it and a gap behind."""
+    return sum(2.4 * size + drawing.font(size).getlength(entry.words) for entry in entries)
 
 
 def _words(sheet: Sheet, box: Box, made: Reconstruction) -> None:

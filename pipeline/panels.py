@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 from pipeline import drawing
 from pipeline.colours import colours
 from pipeline.drawing import Box, Outlined
-from pipeline.render import painted, shaded, viewpoint
+from pipeline.render import Painted, shaded, viewpoint
 from pipeline.types import Assumption, Bone, Radiograph, View
+from pipeline.views import labels
 from pipeline.wording import ORIENTATION_ASSUMED, is_assumed, is_scale_assumed
 
 TITLE, STRIP = 34, 34
@@ -88,8 +89,9 @@ def radiograph_panels(
             shown,
             cells,
         )
-        for radiograph, cell, picture in zip(shown, cells, pictures, strict=True):
-            _radiograph(sheet, radiograph, cell, picture)
+        named = zip(shown, labels(shown), cells, pictures, strict=True)
+        for radiograph, label, cell, picture in named:
+            _radiograph(sheet, radiograph, label, cell, picture)
     return max(cell.box.bottom for cell in cells) + gap
 
 
@@ -125,10 +127,12 @@ def _laid_out(sheet: Sheet, box: Box, shown: Sequence[Radiograph], across: int) 
     ]
 
 
-def _radiograph(sheet: Sheet, radiograph: Radiograph, cell: _Cell, picture: Image.Image) -> None:
+def _radiograph(
+    sheet: Sheet, radiograph: Radiograph, label: str, cell: _Cell, picture: Image.Image
+) -> None:
     """The picture with its caption above and its scale below: neither covers the image."""
     box, title, strip = cell.box, sheet.px(TITLE), sheet.px(STRIP)
-    _panel(sheet, box, _caption(sheet, radiograph), sheet.px(18))
+    _panel(sheet, box, _caption(sheet, radiograph, label), sheet.px(18))
     x = box.x + (box.width - cell.columns) // 2
     y = box.y + title + (box.height - title - strip - cell.rows) // 2
     sheet.canvas.paste(picture, (x, y))
@@ -140,14 +144,10 @@ def _radiograph(sheet: Sheet, radiograph: Radiograph, cell: _Cell, picture: Imag
     drawing.scale_bar(sheet.canvas, below, scale, size, limit, is_assumed=sheet.scale_assumed)
 
 
-def _caption(sheet: Sheet, radiograph: Radiograph) -> str:
+def _caption(sheet: Sheet, radiograph: Radiograph, label: str) -> str:
     uid = radiograph.sop_instance_uid
     assumed = is_assumed(sheet.assumptions, ORIENTATION_ASSUMED, uid)
-    return (
-        f"{radiograph.view.name}, directions assumed"
-        if assumed
-        else f"{radiograph.view.name} radiograph"
-    )
+    return f"{label}, directions assumed" if assumed else f"{label} radiograph"
 
 
 def _panel(sheet: Sheet, cell: Box, caption: str, size: int) -> None:
@@ -159,9 +159,8 @@ def _panel(sheet: Sheet, cell: Box, caption: str, size: int) -> None:
     drawing.write(sheet.canvas, (cell.x + pad, cell.y + sheet.px(23)), words, size, drawing.INK)
 
 
-def bone_panels(sheet: Sheet, box: Box, bones: Sequence[Bone]) -> None:
+def bone_panels(sheet: Sheet, box: Box, surface: Painted) -> None:
     """The bones from four sides, all at one scale."""
-    surface = painted(coloured(bones))
     gap, title = sheet.px(14), sheet.px(TITLE)
     width, height = (box.width - gap) // 2, (box.height - gap) // 2
     inner = Box(0, 0, width, height).inset(0, title, 0, 0)

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 
 from pipeline import drawing
 from pipeline.drawing import Box
-from pipeline.panels import Sheet, bone_panels, radiograph_panels
-from pipeline.render import simplified
+from pipeline.panels import Sheet, bone_panels, coloured, radiograph_panels
+from pipeline.render import painted, simplified
 from pipeline.types import Bone, Code, Mesh, Radiograph, Side, Volume
 
 WIDTH, HEIGHT = 1920, 1080
@@ -62,7 +62,8 @@ def compose(
     end = radiograph_panels(sheet, left, radiographs, bones)
     _figures(canvas, Box(MARGIN, end + 34, width, 0), found)
     x = left.right + GAP
-    bone_panels(sheet, Box(x, top, WIDTH - MARGIN - x, bottom - top), bones)
+    surface = painted(coloured(bones))
+    bone_panels(sheet, Box(x, top, WIDTH - MARGIN - x, bottom - top), surface)
     file = BytesIO()
     canvas.save(file, format="PNG", compress_level=6)
     return file.getvalue()

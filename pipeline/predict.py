@@ -42,9 +42,11 @@ from pipeline.types import (
     Float,
     Radiograph,
     Request,
+    Share,
     Side,
     Source,
     View,
+    Volume,
 )
 from pipeline.views import side as side_of
 
@@ -65,6 +67,8 @@ class Found:
     algorithm: Algorithm
     radiographs: tuple[Radiograph, ...]
     """The images as they were read, with the cameras that were used."""
+    shares: tuple[Share, ...] = ()
+    """How much of each voxel was taken from which view, of an engine that weighs several."""
 
 
 def reconstruct(
@@ -122,8 +126,9 @@ def reconstruct(
     if complete:
         made = with_additions(made, region)
     bones = tuple(_bone_moved(bone, middle) for bone in made.bones)
+    shares = tuple(replace(one, volume=_shifted(one.volume, middle)) for one in made.shares)
     reasons = judge(made.figures)
-    return Found(bones, made.figures, made.assumptions, reasons, made.algorithm, read)
+    return Found(bones, made.figures, made.assumptions, reasons, made.algorithm, read, shares)
 
 
 def meeting_point(views: Sequence[View]) -> Float:
@@ -148,13 +153,17 @@ def _moved(view: View, by: Float) -> View:
 
 
 def _bone_moved(bone: Bone, by: Float) -> Bone:
-    patient_from_index = bone.probability.patient_from_index.copy()
-    patient_from_index[:3, 3] += by
     return replace(
         bone,
-        probability=replace(bone.probability, patient_from_index=patient_from_index),
+        probability=_shifted(bone.probability, by),
         mesh=replace(bone.mesh, vertices=bone.mesh.vertices + by),
     )
+
+
+def _shifted(volume: Volume, by: Float) -> Volume:
+    patient_from_index = volume.patient_from_index.copy()
+    patient_from_index[:3, 3] += by
+    return replace(volume, patient_from_index=patient_from_index)
 
 
 def _side(files: Sequence[Path]) -> Side:

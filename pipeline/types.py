@@ -181,6 +181,17 @@ class Algorithm:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How much of each voxel a network took from one view: its own weight, evidence of nothing."""
+
+    view: ViewName
+    label: str
+    """As pictures call the view: "AP", or "AP 2" where several are AP."""
+    volume: Volume
+    """0 to 1, on the grid of the network."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reconstruction:
     """What an engine brings back from the radiographs."""
 
@@ -192,6 +203,8 @@ class Reconstruction:
     """What looked for bones that are missing; None where nothing did."""
     density: Volume | None = None
     """Share of cortical bone, 0 to 1, on the grid of the bones, of an engine that estimates it."""
+    shares: tuple[Share, ...] = ()
+    """Of each view on one grid, 1 in all; of an engine that weighs the views, and of several."""
 
     @property
     def bones_seen(self) -> tuple[Bone, ...]:

@@ -8,7 +8,7 @@ tells frontal from lateral, because a lateral image can be displayed from either
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.attributes import Json, codes, text
@@ -16,7 +16,7 @@ from pipeline.camera import NOMINAL_PRIMARY_DEG
 from pipeline.errors import ContradictoryGeometry
 from pipeline.geometry import MAX_DEVIATION_DEG, uses_c_arm_angles
 from pipeline.headers import orientation_letters
-from pipeline.types import Side, ViewName
+from pipeline.types import Radiograph, Side, ViewName
 
 Views = frozenset[ViewName]
 FRONTAL: Views = frozenset({ViewName.AP, ViewName.PA})
@@ -140,6 +140,20 @@ def satisfies(expected: str, view: ViewName) -> bool:
     if wanted in ("FRONTAL", "LATERAL"):
         return view in (FRONTAL if wanted == "FRONTAL" else LATERAL)
     return view is ViewName(wanted)
+
+
+def labels(radiographs: Sequence[Radiograph]) -> tuple[str, ...]:
+    """What pictures call each image: its view, with a number where several have the same.
+
+    The numbers do not depend on the order of the images.
+    """
+    keys = [(one.sop_instance_uid, one.frame_number or 0) for one in radiographs]
+    names = [one.view.name for one in radiographs]
+    found = []
+    for key, name in zip(keys, names, strict=True):
+        alike = sorted(k for k, other in zip(keys, names, strict=True) if other is name)
+        found.append(f"{name} {alike.index(key) + 1}" if len(alike) > 1 else str(name))
+    return tuple(found)
 
 
 def _position(attributes: Mapping[str, Json]) -> _Cue | Unknown | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -48,16 +48,23 @@ def solid(
         centre: (3,) mm, x y z, of the cube.
         is_mirrored: The result is the mirror image about x = 0.
     """
-    array = finer(occupancy, level)
+    found = placed(finer(occupancy, level), cube_mm, centre, is_mirrored=is_mirrored)
+    cleaned = one_piece(np.float32(0.5) - found.array)
+    if cleaned is None:
+        return None
+    probability = replace(found, array=np.float32(0.5) - cleaned)
+    mesh = surface(probability, smallest_share=1.0, max_faces=FACES)
+    return Solid(probability, mesh, spread_mm(probability, mesh))
+
+
+def placed(
+    array: NDArray[np.float32], cube_mm: float, centre: ArrayLike, *, is_mirrored: bool
+) -> Volume:
+    """Voxels (D, D, D) of a cube about `centre` (3,), or their mirror image about x = 0."""
     place = np.asarray(centre, np.float64)
     if is_mirrored:
         array, place = array[..., ::-1], place * (-1, 1, 1)
-    cleaned = one_piece(np.float32(0.5) - array)
-    if cleaned is None:
-        return None
-    probability = Volume(np.float32(0.5) - cleaned, grid(cube_mm, len(array), place))
-    mesh = surface(probability, smallest_share=1.0, max_faces=FACES)
-    return Solid(probability, mesh, spread_mm(probability, mesh))
+    return Volume(array, grid(cube_mm, len(array), place))
 
 
 def finer(occupancy: Tensor, level: float) -> NDArray[np.float32]:

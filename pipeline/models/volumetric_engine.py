@@ -27,7 +27,7 @@ from pipeline.models.field import signed_distances
 from pipeline.models.framing import Framed, cut_out
 from pipeline.models.lifting_engine import ONE_VIEW
 from pipeline.models.pictures import pictures
-from pipeline.models.solid import solid
+from pipeline.models.solid import placed, solid
 from pipeline.models.volumetric import Asked, Volumetric, asked
 from pipeline.outlines import Plate
 from pipeline.trust import trust
@@ -39,8 +39,11 @@ from pipeline.types import (
     Float,
     Radiograph,
     Reconstruction,
+    Share,
     Side,
+    ViewName,
 )
+from pipeline.views import labels
 from pipeline.volumetric_weights import TrainedVolumetric, load, trained_networks
 
 PLACING = 64
@@ -78,7 +81,7 @@ def reconstruct(
             has learned from, the side is not known, or no bone is found.
         BrokenWeights: the weights cannot be used.
     """
-    in_order = sorted(radiographs, key=lambda one: (one.sop_instance_uid, one.frame_number or 0))
+    in_order = _in_order(radiographs)
     trained = _trained(dict(made_by.parameters)["engine"], region)
     if reason := trained.familiar.views.refusal([one.view.name for one in in_order]):
         raise MissingView(f"{trained.engine} {reason}")
@@ -93,7 +96,8 @@ def reconstruct(
             centre=cut.centre,
             is_mirrored=cut.is_mirrored,
         )
-        shares = _shares(said, in_order, trained.level)
+        taken = _taken(said, in_order, trained, cut)
+        shares = _shares(said, taken, trained.level)
     known = trained.bone
     if found is None:
         raise NoBone(f"{trained.engine} finds no {known.name.lower()} in the radiographs")
@@ -108,7 +112,7 @@ def reconstruct(
         _coarse(trained),
         *coverage_assumptions(bone, covered),
     )
-    return Reconstruction((bone,), made_by, assumptions, (*figures, *shares))
+    return Reconstruction((bone,), made_by, assumptions, (*figures, *shares), shares=taken)
 
 
 def warm(region: str) -> None:
@@ -116,6 +120,15 @@ def warm(region: str) -> None:
     for trained in trained_networks():
         if trained.serves == region:
             _net(trained.path, trained.digest)
+
+
+def _in_order(radiographs: Sequence[Radiograph]) -> list[Radiograph]:
+    """Frontal views first, whatever the UIDs are: some of the networks hear the order."""
+    names = list(ViewName)
+    return sorted(
+        radiographs,
+        key=lambda one: (names.index(one.view.name), one.sop_instance_uid, one.frame_number or 0),
+    )
 
 
 def _pictures(trained: TrainedVolumetric, frames: Sequence[Framed]) -> Tensor:
@@ -185,15 +198,26 @@ def _coarse(trained: TrainedVolumetric) -> Assumption:
     )
 
 
-def _shares(said: Asked, radiographs: Sequence[Radiograph], level: float) -> tuple[Figure, ...]:
-    """Which view how much of the bone was taken from; they share 1."""
+def _taken(
+    said: Asked, radiographs: Sequence[Radiograph], trained: TrainedVolumetric, cut: _Cut
+) -> tuple[Share, ...]:
+    """Which view contributed where; of one view there is nothing to tell."""
     if len(radiographs) == 1:
         return ()
+    volumes = [
+        placed(one.numpy(), trained.cube_mm, cut.centre, is_mirrored=cut.is_mirrored)
+        for one in said.shares.float()
+    ]
+    named = zip(radiographs, labels(radiographs), volumes, strict=True)
+    return tuple(Share(one.view.name, label, volume) for one, label, volume in named)
+
+
+def _shares(said: Asked, taken: Sequence[Share], level: float) -> tuple[Figure, ...]:
+    """Which view how much of the bone was taken from; they share 1."""
     inside = said.occupancy > level
     shares = said.shares[:, inside].mean(dim=1).tolist()
     return tuple(
-        Figure(f"{SHARE} {one.view.name}", share, "")
-        for one, share in zip(radiographs, shares, strict=True)
+        Figure(f"{SHARE} {one.label}", share, "") for one, share in zip(taken, shares, strict=False)
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline.attributes import Json
 from pipeline.errors import ContradictoryGeometry
-from pipeline.types import Side, ViewName
-from pipeline.views import Known, Unknown, satisfies, side, view_name
+from pipeline.types import Radiograph, Side, View, ViewName
+from pipeline.views import Known, Unknown, labels, satisfies, side, view_name
 
 AP, PA, LL, RL = ViewName
 Header = dict[str, Json]
@@ -162,6 +163,24 @@ def test_a_side_is_named_by_its_attributes_and_by_no_description(
 def test_sides_that_contradict_are_refused(header: Header) -> None:
     with pytest.raises(ContradictoryGeometry, match="side of the body"):
         side(header)
+
+
+def an_image(name: ViewName, uid: str) -> Radiograph:
+    view = View(name, np.zeros(3), np.eye(4), np.eye(4), 1, 1)
+    empty = np.zeros((1, 1), np.float32)
+    return Radiograph(empty, np.ones((1, 1), np.bool_), view, "1.2", uid, "1.2.4")
+
+
+def test_images_are_called_by_their_views_and_numbered_where_several_have_the_same() -> None:
+    second, side, first = (
+        an_image(ViewName.AP, "1.9"),
+        an_image(ViewName.LL, "1.1"),
+        an_image(ViewName.AP, "1.3"),
+    )
+
+    assert labels([second, side, first]) == ("AP 2", "LL", "AP 1")
+    assert labels([first, second]) == ("AP 1", "AP 2")
+    assert labels([second, side]) == ("AP", "LL")
 
 
 def test_what_a_rule_expects_is_a_view_or_a_kind_of_view() -> None:

@@ -14,7 +14,7 @@ from pipeline.camera import camera
 from pipeline.encode.topology import is_manifold, signed_volume
 from pipeline.errors import MissingView, StudyError
 from pipeline.familiar import Views
-from pipeline.models.solid import Solid, solid
+from pipeline.models.solid import Solid, placed, solid
 from pipeline.reconstruct import reconstruct
 from pipeline.types import Radiograph, Reconstruction, Side, ViewName
 from tests.lifting_nets import octahedra
@@ -101,9 +101,27 @@ def test_the_result_says_how_sure_it_is_and_which_view_it_comes_from() -> None:
     assert "surface outside every image, Femur" in figures
 
 
+def test_the_shares_of_the_views_lie_in_the_cube_of_the_bone_and_are_1_in_all() -> None:
+    found = made(LL, AP)
+    cube = found.bones[0].probability
+
+    assert [(one.view, one.label) for one in found.shares] == [("AP", "AP"), ("LL", "LL")]
+    assert sum(one.volume.array for one in found.shares) == pytest.approx(1.0, abs=1e-5)
+    for share in found.shares:
+        assert share.volume.array.shape == (8, 8, 8)
+        corners = [
+            volume.patient_from_index @ [*(np.array(volume.array.shape) * end - 0.5), 1]
+            for volume in (share.volume, cube)
+            for end in (0, 1)
+        ]
+        assert corners[0] == pytest.approx(corners[2])
+        assert corners[1] == pytest.approx(corners[3])
+
+
 def test_one_view_is_enough_and_is_said() -> None:
     alone = made(AP)
 
+    assert alone.shares == ()
     told = {assumption.name: assumption.value for assumption in alone.assumptions}
     assert told["Depth"] == "estimated from one view"
     assert told["Scale and direction"] == "as in the training of the network"
@@ -190,6 +208,21 @@ def test_a_mirrored_solid_is_the_mirror_image_about_the_middle_plane() -> None:
     mirrored = [-high[0], low[1], low[2]], [-low[0], high[1], high[2]]
     assert other.mesh.vertices.min(axis=0) == pytest.approx(mirrored[0], abs=0.5)
     assert other.mesh.vertices.max(axis=0) == pytest.approx(mirrored[1], abs=0.5)
+
+
+def test_voxels_of_a_mirrored_cube_lie_in_the_mirror_image() -> None:
+    array = np.zeros((4, 4, 4), np.float32)
+    array[0, 1, 3] = 1.0
+
+    one, other = (
+        placed(array, 40.0, (7.0, 2.0, 3.0), is_mirrored=is_mirrored)
+        for is_mirrored in (False, True)
+    )
+
+    # centres of voxels of 10 mm, by hand: x = 7 + 15, y = 2 - 5, z = 3 - 15
+    for volume, x in ((one, 22.0), (other, -22.0)):
+        index = np.argwhere(volume.array)[0]
+        assert volume.patient_from_index @ [*index, 1] == pytest.approx([x, -3.0, -12.0, 1.0])
 
 
 def test_the_spread_is_the_mean_distance_from_a_surface_whose_place_is_uncertain() -> None:
