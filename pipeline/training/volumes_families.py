@@ -17,6 +17,7 @@ from pipeline.models import pix2vox
 from pipeline.models.pix2vox import Pix2Vox
 from pipeline.models.recurrent import VARIANTS, Recurrent, view_shares
 from pipeline.models.recurrent_schedule import Schedule, parameter_groups
+from pipeline.training.centring import centre
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes_data import Size
 from pipeline.training.volumes_settings import Plan, shaped
@@ -42,6 +43,8 @@ class Family:
     """What every learning rate is multiplied by when this share of a stage is done."""
     shares: Callable[[Tensor], Tensor]
     """Of images (B, V, 3, H, W): which view contributed where, (B, V, D, D, D), sum 1 over V."""
+    settle: Callable[[Tensor], None] | None = None
+    """Given images (B, V, 3, H, W) once, before anything is learned, where a family wants them."""
     largest_loss: float = inf
     """Above it, a run is broken off."""
 
@@ -93,6 +96,7 @@ def _recurrent(name: str, _: int, changes: Mapping[str, object]) -> Family:
         loss=lambda images, wanted, _: net.loss(images, wanted),
         rate=lambda _, done: schedule.learning_rate(int(done * schedule.iterations)) / full,
         shares=lambda images: view_shares(net(images)),
+        settle=lambda images: centre(net.encoder, images.flatten(0, 1)),
         largest_loss=schedule.largest_loss,
     )
 

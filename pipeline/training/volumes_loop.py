@@ -29,6 +29,8 @@ from pipeline.training.volumes_settings import Plan, Stage
 
 WARM_UP = 0.03
 """Share of a stage in which the learning rates of the cosine schedule rise."""
+SETTLING = 32
+"""Items that first weights are fitted to."""
 Line = dict[str, float]
 
 
@@ -64,10 +66,10 @@ def start(family: Family, plan: Plan, checkpoint: Path) -> Run:
     laid_out(family.network.to(plan.device))
     stored = _stored(checkpoint, plan.device)
     if stored is None:
-        return Run(family, _optimiser(family, plan.stages[0]))
+        return Run(family, _optimiser(family, plan, plan.stages[0]))
     try:
         family.network.load_state_dict(stored["net"])
-        optimiser = _optimiser(family, plan.stages[stored["stage"]])
+        optimiser = _optimiser(family, plan, plan.stages[stored["stage"]])
         optimiser.load_state_dict(stored["optimiser"])
     except (KeyError, IndexError, ValueError, RuntimeError) as fault:
         raise RunFault(f"{checkpoint} is of another run: {fault}") from fault
@@ -100,6 +102,8 @@ def train(
         RunFault: the loss is no number, or larger than the family allows.
     """
     torch.set_num_threads(plan.threads)
+    if run.step == 0:
+        _settle(run.family, plan, learned)
     run.family.network.train()
     sums: Line = {}
     began, first, total = time.monotonic(), run.step, sum(stage.steps for stage in plan.stages)
@@ -165,7 +169,7 @@ def _step(run: Run, plan: Plan, here: Batch, of: Team) -> Line:
     number = stage_at(plan, run.step)
     stage = plan.stages[number]
     if number != run.stage:
-        run.stage, run.optimiser = number, _optimiser(run.family, stage)
+        run.stage, run.optimiser = number, _optimiser(run.family, plan, stage)
     before = sum(one.steps for one in plan.stages[:number])
     rate = _rate(run.family, plan, stage, (run.step - before) / stage.steps)
     for group in run.optimiser.param_groups:
@@ -191,8 +195,24 @@ def _rate(family: Family, plan: Plan, stage: Stage, done: float) -> float:
     return stage.rate * falls
 
 
-def _optimiser(family: Family, stage: Stage) -> torch.optim.Optimizer:
-    made = torch.optim.Adam(family.groups(stage.name), betas=(0.9, 0.999))
+def _settle(family: Family, plan: Plan, learned: Learned) -> None:
+    """The same in every process of a team, as its first weights are."""
+    if family.settle is None:
+        return
+    generator = torch.Generator().manual_seed(plan.seed)
+    views = plan.stages[0].fewest_views
+    first = batch(learned.source, SETTLING, views, generator).images
+    family.settle(first.to(plan.device))
+
+
+def _optimiser(family: Family, plan: Plan, stage: Stage) -> torch.optim.Optimizer:
+    """Adam as published, or with decay apart from its gradient.
+
+    Adam divides by the size of the gradient: decay that is added to one so small as that of an
+    encoder without norms is all that is left of it.
+    """
+    kind = torch.optim.AdamW if plan.schedule == "cosine" else torch.optim.Adam
+    made = kind(family.groups(stage.name), betas=(0.9, 0.999), weight_decay=0.0)
     for group in made.param_groups:
         group["full_rate"] = group["lr"]
     return made
