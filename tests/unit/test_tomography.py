@@ -11,9 +11,10 @@ from collections import Counter
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate
+from torch.nn.functional import interpolate
 
 from pipeline.models.tomography import Tomography, TomographyShape, fused, relative_error
+from tests.soft_balls import balls, grained, mistaken, rms
 
 SMALL = TomographyShape(planes=12, width=4, blocks=(1, 2))
 
@@ -21,17 +22,6 @@ SMALL = TomographyShape(planes=12, width=4, blocks=(1, 2))
 def published() -> Tomography:
     with torch.device("meta"):
         return Tomography()
-
-
-def balls(seed: int, count: int = 1, planes: int = 16, size: int = 16, edge: float = 4.0) -> Tensor:
-    """(count, planes, size, size): three soft balls each, 1 inside."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.rand(count, 3, 3, 1, 1, 1, generator=generator) - 0.5
-    radii = 0.25 + 0.2 * torch.rand(count, 3, 1, 1, 1, generator=generator)
-    along = [(torch.arange(n) + 0.5) / n * 2 - 1 for n in (planes, size, size)]
-    places = torch.stack(torch.meshgrid(*along, indexing="ij"))
-    depth = radii - (places - centres).square().sum(dim=2).sqrt()
-    return (depth * edge + 0.5).clamp(0, 1).amax(dim=1)
 
 
 def test_the_published_network_has_4153280_parameters() -> None:
@@ -234,24 +224,3 @@ def test_a_noisy_thin_ray_takes_the_ratio_of_those_around_it() -> None:
 
     assert fine[0, 0, 3, 3].item() == pytest.approx(2e-4, rel=1e-3)
     assert fine[0, 0, 3, 4].item() == pytest.approx(2.0)
-
-
-def rms(values: Tensor) -> float:
-    return float(values.square().mean().sqrt())
-
-
-def grained(volume: Tensor, seed: int) -> Tensor:
-    """With grain as of spongy bone, which no coarse volume shows."""
-    grain = torch.rand(volume.shape, generator=torch.Generator().manual_seed(seed))
-    return volume * (0.7 + 0.3 * grain)
-
-
-def mistaken(truth: Tensor, seed: int) -> Tensor:
-    """What a network of half the resolution would say: blurred, too dense here and too thin there,
-    and a little below nothing outside."""
-    generator = torch.Generator().manual_seed(seed)
-    smooth = avg_pool3d(truth[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
-    coarse = avg_pool2d(smooth, 2)
-    wave = torch.randn(len(truth), 1, 3, 4, 4, generator=generator) * 0.3
-    factor = 1 + interpolate(wave, size=coarse.shape[1:], mode="trilinear")[:, 0]
-    return coarse * factor + 0.02 * torch.randn(coarse.shape, generator=generator)
