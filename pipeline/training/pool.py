@@ -20,6 +20,7 @@ from torch.nn.functional import adaptive_avg_pool3d
 from pipeline.camera import camera
 from pipeline.models.framing import FIELD
 from pipeline.training.archive import NEAR_STEP, Archive, Case, quantised
+from pipeline.training.bending import bent, draw_bend
 from pipeline.training.modes import drawn as drawn_shape
 from pipeline.training.modes import registered
 from pipeline.training.posing import (
@@ -156,7 +157,12 @@ def simulate(
     drawn = draw(pose, region.far_mm, generator)
     if shape is not None:
         drawn = reshaped(drawn, shape)
-    scene = posed(archive.near(case), region.cube_mm, archive.far(case), drawn)
+    near, far = archive.near(case), archive.far(case)
+    bend = draw_bend(region, pose, generator)
+    if bend is None:
+        scene = posed(near, region.cube_mm, far, drawn)
+    else:
+        scene = bent(region, near, far, drawn, bend)
     cameras = [shot.camera(image_size) for shot in shots]
     thickness = bone_thickness(
         without_neighbours(scene) if targets_only else scene,

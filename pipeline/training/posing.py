@@ -30,11 +30,13 @@ class PoseRange:
     shear: float = 0.03
     displacement_mm: float = 2.5
     """Of the control points."""
+    bent: float = 0.6
+    """How often the joint of a region that has one (`joints`) is bent."""
 
 
-RIGID = PoseRange(scale=0.0, shear=0.0, displacement_mm=0.0)
+RIGID = PoseRange(scale=0.0, shear=0.0, displacement_mm=0.0, bent=0.0)
 """Another pose of the very same bones, for judging."""
-STILL = PoseRange(0.0, 0.0, 0.0, 0.0, 0.0)
+STILL = PoseRange(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 """The bones where the archive has them."""
 
 
@@ -108,18 +110,23 @@ def posed(near: Tensor, near_cube_mm: float, far: Tensor, pose: Pose) -> Scene:
         far: (M, M, M) mm, in the region frame.
         pose: Its `far_cube_mm` is the edge of `far`.
     """
-    size, wide = pose.far_cube_mm, far[None]
-    points = centres(near.shape[-1], near_cube_mm, near.device)
-    back = _in_region(points, pose)
-    inside = looked_up(near, back, near_cube_mm)
+    size = pose.far_cube_mm
+    points = in_region(centres(near.shape[-1], near_cube_mm, near.device), pose)
+    near_posed = found(near, near_cube_mm, far, size, points)
+    far_points = in_region(centres(far.shape[-1], size, far.device), pose)
+    return Scene(near_posed, near_cube_mm, looked_up(far[None], far_points, size)[0], size)
+
+
+def found(
+    near: Tensor, near_cube_mm: float, far: Tensor, far_cube_mm: float, points: Tensor
+) -> Tensor:
+    """(T + 1, Z, Y, X) mm of the bones of a case at points (Z, Y, X, 3) of the region frame."""
+    inside = looked_up(near, points, near_cube_mm)
     # what a turn brings in from outside the archive's cube is only known coarsely
-    outside = (back.abs().amax(dim=-1) > near_cube_mm / 2).expand_as(inside)
-    coarse = looked_up(wide, back, size).expand_as(inside).clone()
+    outside = (points.abs().amax(dim=-1) > near_cube_mm / 2).expand_as(inside)
+    coarse = looked_up(far[None], points, far_cube_mm).expand_as(inside).clone()
     coarse[:-1] = torch.maximum(coarse[:-1], inside[:-1])
-    near_posed = torch.where(outside, coarse, inside)
-    far_points = centres(far.shape[-1], size, far.device)
-    far_posed = looked_up(wide, _in_region(far_points, pose), size)[0]
-    return Scene(near_posed, near_cube_mm, far_posed, size)
+    return torch.where(outside, coarse, inside)
 
 
 def without_neighbours(scene: Scene) -> Scene:
@@ -129,9 +136,9 @@ def without_neighbours(scene: Scene) -> Scene:
     return replace(scene, near=near, far=nothing)
 
 
-def _in_region(points: Tensor, pose: Pose) -> Tensor:
-    affine = pose.region_from_scene.to(points.device)
-    moved = points @ affine[:3, :3].T + affine[:3, 3]
+def in_region(points: Tensor, pose: Pose) -> Tensor:
+    """(Z, Y, X, 3) mm: where points (Z, Y, X, 3) of the scene lie in the region frame."""
+    moved = transformed(points, pose.region_from_scene.to(points.device))
     at = points / (pose.far_cube_mm / 2)
     smooth = grid_sample(
         pose.displacement[None].to(points.device),
@@ -140,6 +147,11 @@ def _in_region(points: Tensor, pose: Pose) -> Tensor:
         align_corners=True,
     )[0]
     return moved + smooth.permute(1, 2, 3, 0)
+
+
+def transformed(points: Tensor, affine: Tensor) -> Tensor:
+    """(..., 3) points under a (4, 4) transform."""
+    return points @ affine[:3, :3].T + affine[:3, 3]
 
 
 def looked_up(field: Tensor, points: Tensor, cube_mm: float) -> Tensor:

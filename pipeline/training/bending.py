@@ -1,0 +1,257 @@
+"""Bent joints: each body of a joint moves as a rigid whole, after the pose of the scene.
+
+The bodies are told apart in the frame of the archive (`parted`). Each has the shape that the pose
+gives it in the straight scene, and is then moved there about the axis of the joint: its distances
+remain those of one rigid bone. It glides: along its way to the base it is moved until the least gap
+between the two is what it was when straight, so that no bone runs into another however people's
+condyles differ. Who stands upright is drawn too: a share of the flexion is the lean of the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import radians
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pipeline.training.joints import JOINTS, HalfSpace, Joint, Tether
+from pipeline.training.posing import (
+    Pose,
+    PoseRange,
+    Scene,
+    centres,
+    found,
+    in_region,
+    looked_up,
+    rotation,
+    transformed,
+)
+from pipeline.training.regions import Region, Triple
+
+ROUNDS = 10
+"""Of gliding; each undoes most of what is left of a gap."""
+FARTHEST = 12.0
+"""mm that a body may glide."""
+SURFACE_POINTS = 8_000
+"""Of a body, about 2 mm apart."""
+INVERSIONS = 6
+"""Rounds in which the displacement of a pose is inverted: it changes by little over its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bend:
+    """How a joint is bent."""
+
+    joint: Joint
+    flexion: float
+    """Radians."""
+    lean: float
+    """Share of the flexion by which the base leans; the rest is that of the others."""
+    tilts: Tensor
+    """(B, 3) rotation vectors of the bodies, radians."""
+    slides: Tensor
+    """(B, 3) mm."""
+    slacks: Tensor
+    """(B,) mm by which tethers are longer than in the straight joint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One body, or what belongs to none, in the frame of the region."""
+
+    targets: tuple[int, ...]
+    """Which target bones it has."""
+    near: Tensor
+    """(len(targets) + 1, N, N, N) mm; the last are its neighbours."""
+    far: Tensor
+    """(M, M, M) mm."""
+
+
+def draw_bend(region: Region, pose: PoseRange, generator: torch.Generator) -> Bend | None:
+    """A bend, or None where the joint stays straight; nothing is drawn where there is no joint."""
+    joint = JOINTS.get(region.name)
+    if joint is None or not pose.bent:
+        return None
+    is_bent, flexion, lean = torch.rand(3, generator=generator).tolist()
+    beside = torch.randn(2, len(joint.bodies), 3, generator=generator).clamp(-2.5, 2.5)
+    longer = torch.randn(len(joint.bodies), generator=generator).clamp(-2.5, 2.5)
+    if is_bent >= pose.bent:
+        return None
+    return Bend(
+        joint,
+        radians(flexion * joint.most_deg),
+        lean,
+        torch.deg2rad(beside[0] * torch.tensor([body.tilt_deg for body in joint.bodies])),
+        beside[1] * torch.tensor([body.slide_mm for body in joint.bodies]),
+        longer * torch.tensor([b.tether.slack_mm if b.tether else 0.0 for b in joint.bodies]),
+    )
+
+
+def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> Scene:
+    """The bones of a case, taken into `pose` and bent; `near` and `far` as for `posing.posed`."""
+    parts = parted(region, near, far, bend.joint)
+    bones, everything = torch.zeros_like(near) + near.max(), torch.zeros_like(far) + far.max()
+    for part, move in zip(parts, moved(region, parts, pose, bend), strict=True):
+        back = torch.linalg.inv(move)
+        held = transformed(in_scene(_held(part.far, region.far_mm), pose), move)
+        at = _box(held, near.shape[-1], region.cube_mm, float(near.max()))
+        points = centres(near.shape[-1], region.cube_mm, near.device)[at]
+        if points.numel():
+            there = in_region(transformed(points, back), pose)
+            known = found(part.near, region.cube_mm, part.far, region.far_mm, there)
+            for channel, bone in zip(part.targets, known, strict=False):
+                bones[channel][at] = bone
+            bones[-1][at] = torch.minimum(bones[-1][at], known[-1])
+        at = _box(held, far.shape[-1], region.far_mm, float(far.max()))
+        points = centres(far.shape[-1], region.far_mm, far.device)[at]
+        if points.numel():
+            there = in_region(transformed(points, back), pose)
+            known = looked_up(part.far[None], there, region.far_mm)[0]
+            everything[at] = torch.minimum(everything[at], known)
+    return Scene(bones, region.cube_mm, everything, region.far_mm)
+
+
+def parted(region: Region, near: Tensor, far: Tensor, joint: Joint) -> list[Part]:
+    """The bodies of the joint, in their order, and last what belongs to none of them."""
+    every = range(len(joint.bodies))
+    wide = _divided(far, region.far_mm, region.pivot, joint, every)
+    has = [set(body.bones) & set(region.neighbours) for body in joint.bodies]
+    beside = _divided(near[-1], region.cube_mm, region.pivot, joint, [n for n in every if has[n]])
+    parts = []
+    for number, body in enumerate(joint.bodies):
+        own = tuple(n for n, bone in enumerate(region.targets) if bone in body.bones)
+        others = beside.get(number, torch.full_like(near[-1], region.cube_mm))
+        parts.append(Part(own, torch.cat([near[list(own)], others[None]]), wide[number]))
+    return [*parts, Part((), beside[-1][None], wide[-1])]
+
+
+def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:
+    """(B + 1, 4, 4): where each part of the straight scene is in the bent one, rigid, mm."""
+    bodies = bend.joint.bodies
+    first, second = in_scene(_about(region, *bend.joint.axis), pose)
+    axis, middle = normalize(second - first, dim=0), (first + second) / 2
+    moves = torch.eye(4).repeat(len(parts), 1, 1)
+    # whoever hangs on another body comes after it
+    for number in sorted(range(len(bodies) - 1), key=lambda n: bodies[n].tether is not None):
+        body = bodies[number]
+        hinge = _about_point(rotation(axis * bend.flexion), middle)
+        # a body on a tether lags behind about its own end of it
+        pivot = middle if body.tether is None else _tethered(region, body.tether, pose)[0]
+        lag = rotation(axis * (bend.flexion * (body.share - 1))) @ rotation(bend.tilts[number])
+        moves[number] = hinge @ _about_point(lag, pivot)
+        moves[number, :3, 3] += moves[number, :3, :3] @ bend.slides[number]
+        moves[number, :3, 3] += _glide(region, parts, pose, bend, number, moves)
+    stands = next(n for n, part in enumerate(parts) if 0 in part.targets)
+    origin = in_scene(torch.zeros(1, 3), pose)
+    lean = torch.eye(4)
+    lean[:3, :3] = rotation(-axis * bend.flexion * bend.lean)
+    lean[:3, 3] = (origin - transformed(transformed(origin, moves[stands]), lean))[0]
+    moves[:-1] = lean @ moves[:-1]
+    return moves
+
+
+def in_scene(points: Tensor, pose: Pose) -> Tensor:
+    """(N, 3) mm: where points (N, 3) of the region are in the straight scene."""
+    scene_from_region = torch.linalg.inv(pose.region_from_scene)
+    there = transformed(points, scene_from_region)
+    for _ in range(INVERSIONS):
+        off = points - in_region(there[:, None, None], pose)[:, 0, 0]
+        there = there + off @ scene_from_region[:3, :3].T
+    return there
+
+
+def _glide(
+    region: Region, parts: list[Part], pose: Pose, bend: Bend, number: int, moves: Tensor
+) -> Tensor:
+    """(3,) mm that bring a body as near to the base as it was, and its tether to its length."""
+    joint, move = bend.joint, moves[number]
+    body, slack = joint.bodies[number], bend.slacks[number]
+    base = parts[len(joint.bodies) - 1].near.amin(dim=0, keepdim=True)
+    surface = in_scene(_surface(parts[number].near, region.cube_mm), pose)
+    back = pose.region_from_scene[:3, :3]
+    towards = normalize(move[:3, :3] @ torch.linalg.solve(back, torch.tensor(body.towards)), dim=0)
+
+    def gap(at: Tensor) -> Tensor:
+        there = in_region(at[:, None, None], pose)
+        return looked_up(base, there, region.cube_mm).amin()
+
+    shift = torch.zeros(3)
+    before, turned = gap(surface), transformed(surface, move)
+    for _ in range(ROUNDS):
+        shift = shift + towards * (gap(turned + shift) - before)
+        if body.tether is not None:
+            ends = _tethered(region, body.tether, pose)
+            holds = next(n for n, b in enumerate(joint.bodies) if body.tether.bone in b.bones)
+            pull = transformed(ends[1:], moves[holds]) - transformed(ends[:1], move) - shift
+            length = (ends[1] - ends[0]).norm() + slack
+            shift = shift + (pull * (1 - length / pull.norm()))[0]
+    glided: Tensor = shift * (FARTHEST / shift.norm().clamp(min=FARTHEST))
+    return glided
+
+
+def _tethered(region: Region, tether: Tether, pose: Pose) -> Tensor:
+    """(2, 3) mm: both ends in the straight scene."""
+    return in_scene(_about(region, tether.start, tether.end), pose)
+
+
+def _held(far: Tensor, cube_mm: float) -> Tensor:
+    """(N, 3) mm: the voxels within bones (M, M, M)."""
+    return centres(far.shape[-1], cube_mm, far.device)[far < 0]
+
+
+def _box(points: Tensor, size: int, cube_mm: float, margin: float) -> tuple[slice, slice, slice]:
+    """The voxels of a cube that are at most `margin` mm beyond points (N, 3); z, y, x."""
+    if not len(points):
+        return (slice(0),) * 3
+    low = ((points.amin(dim=0) - margin) / cube_mm + 0.5) * size
+    high = ((points.amax(dim=0) + margin) / cube_mm + 0.5) * size
+    x, y, z = (
+        slice(max(0, int(first)), max(0, int(last) + 1))
+        for first, last in zip(low.tolist(), high.tolist(), strict=True)
+    )
+    return z, y, x
+
+
+def _surface(near: Tensor, cube_mm: float) -> Tensor:
+    """(N, 3) mm: voxels at the surface of bones (C, N, N, N), thinned."""
+    voxel = cube_mm / near.shape[-1]
+    is_surface = near.amin(dim=0).abs() < voxel / 2
+    points = centres(near.shape[-1], cube_mm, near.device)[is_surface]
+    return points[:: max(1, len(points) // SURFACE_POINTS)]
+
+
+def _divided(
+    union: Tensor, cube_mm: float, pivot: Triple, joint: Joint, present: Sequence[int]
+) -> dict[int, Tensor]:
+    """Bones (N, N, N) as those of each body that is present, and, at -1, those of none."""
+    if not present:
+        return {-1: union}
+    points = centres(union.shape[-1], cube_mm, union.device) - torch.tensor(pivot)
+    own = _beyond(points, joint.own)
+    each, left = {-1: torch.maximum(union, -own)}, own
+    for number in present[:-1]:
+        cell = torch.stack([_beyond(points, one) for one in joint.bodies[number].within]).amax(0)
+        each[number] = torch.maximum(union, torch.maximum(left, cell))
+        left = torch.maximum(left, -cell)
+    each[present[-1]] = torch.maximum(union, left)
+    return each
+
+
+def _beyond(points: Tensor, space: HalfSpace) -> Tensor:
+    """(...) mm: how far points (..., 3) lie outside."""
+    return points @ torch.tensor(space.normal) - space.below
+
+
+def _about(region: Region, *points: Triple) -> Tensor:
+    """(N, 3) mm in the frame of the region, of points about its pivot."""
+    return torch.tensor(points) + torch.tensor(region.pivot)
+
+
+def _about_point(turn: Tensor, point: Tensor) -> Tensor:
+    """(4, 4) that turns about a point."""
+    move = torch.eye(4)
+    move[:3, :3], move[:3, 3] = turn, point - turn @ point
+    return move

@@ -1,0 +1,108 @@
+"""Which bones of a region move against each other, and how: one row a joint, no code.
+
+A joint has bodies of bones; the last one is the base, on which the others glide. Lengths are mm
+from the pivot of the region, right-sided as its frame: x inwards, y backwards, z upwards.
+
+The row of the knee was measured on the 68 legs of the archive, which all lie by their distal femur
+on one reference: circles fitted to the posterior condyles have their centres 1.2 to 1.9 mm (SD)
+from the axis below, and the planes divide tibia from patella without fault, tibia from femur but
+for 0.9 % of the voxels of the tibia (its eminence), and patella from femur but for 2 % of the
+patella. Only in the wide cube, and where several bodies are neighbours in one channel, does a
+plane divide them: targets have channels of their own.
+
+Source: for the one axis of the flexed knee, through the centres of the posterior condyles, Eckhoff
+et al. 2005, J. Bone Joint Surg. Am. 87 (suppl. 2):71; that the patella flexes by 30 to 40 % less
+than the tibia, J. Healthc. Eng. 2019:9159267 (review).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pipeline.training.regions import Triple
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSpace:
+    """All points whose product with the unit vector `normal` is below `below` mm."""
+
+    normal: Triple
+    below: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tether:
+    """A ligament, which keeps its length while the joint bends."""
+
+    start: Triple
+    """On the body itself, the joint being straight."""
+    end: Triple
+    """On the other body."""
+    bone: str
+    """That the other body has."""
+    slack_mm: float
+    """Standard deviation of its length about that of the straight joint: others have others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bones that move as one."""
+
+    bones: tuple[str, ...]
+    within: tuple[HalfSpace, ...] = ()
+    """What holds it, of what the bodies before it leave; the last one has all the rest."""
+    share: float = 0.0
+    """Of the flexion; 0 is the base."""
+    towards: Triple = (0.0, 0.0, 0.0)
+    """The way to the base: on it the body is moved until the least gap is that of before."""
+    tilt_deg: Triple = (0.0, 0.0, 0.0)
+    """Standard deviation of what it turns beside, about x, y and z."""
+    slide_mm: Triple = (0.0, 0.0, 0.0)
+    """Standard deviation."""
+    tether: Tether | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A hinge, and what hangs on it."""
+
+    axis: tuple[Triple, Triple]
+    """Two points; a turn about the way from the first to the second flexes."""
+    most_deg: float
+    """Flexion is drawn evenly up to here."""
+    own: HalfSpace
+    """The leg of this joint; what lies beyond stays where it is."""
+    bodies: tuple[Body, ...]
+
+
+KNEE: Final = Joint(
+    axis=((-25.8, 11.4, 24.2), (23.4, 13.4, 24.9)),
+    most_deg=60.0,
+    own=HalfSpace((1.0, 0.0, 0.0), 49.0),
+    bodies=(
+        Body(
+            ("patella",),
+            within=(
+                HalfSpace((0.0, 0.819, -0.574), -19.0),
+                HalfSpace((0.0, 0.996, 0.087), -29.0),
+            ),
+            share=0.65,
+            towards=(0.0, 1.0, 0.0),
+            tilt_deg=(3.0, 3.0, 3.0),
+            slide_mm=(1.5, 0.0, 0.0),
+            tether=Tether((-2.0, -42.0, 8.0), (-3.0, -37.0, -35.0), "tibia", 4.0),
+        ),
+        Body(
+            ("tibia", "fibula"),
+            within=(HalfSpace((0.0, 0.0, 1.0), 0.0),),
+            share=1.0,
+            towards=(0.0, 0.0, 1.0),
+            tilt_deg=(0.0, 2.0, 5.0),
+            slide_mm=(1.0, 2.0, 0.0),
+        ),
+        Body(("femur",)),
+    ),
+)
+JOINTS: Final = {"knee": KNEE, "distal_femur": KNEE, "proximal_tibia": KNEE}
+"""By the name of the region."""
