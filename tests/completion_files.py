@@ -8,6 +8,7 @@ import highdicom as hd
 import numpy as np
 import SimpleITK
 import torch
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage
@@ -25,6 +26,13 @@ SIZE = 16
 def place(number: int) -> tuple[slice, slice, slice]:
     """Where a structure lies in the box of 16 voxels of 10 mm, z y x."""
     return (slice(6, 10), slice(6, 10), slice(1 + 5 * (number - 1), 5 + 5 * (number - 1)))
+
+
+def lopsided() -> NDArray[np.uint8]:
+    """Label 1 (right) at low x, label 2 (left) at high x, label 3 (midline) below."""
+    made = np.zeros((32, 32, 32), np.uint8)
+    made[20:26, 10:20, 4:9], made[20:26, 10:20, 20:28], made[2:6, 10:20, 14:18] = 1, 2, 3
+    return made
 
 
 def weights_file(folder: Path, name: str = "pelvis.safetensors", *, region: str = "") -> Path:
