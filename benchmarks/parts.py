@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -94,6 +95,7 @@ def answer() -> float:
         dul=SimpleNamespace(send_pdu=lambda _: None),
     )
     provider = PromptProvider(world)
+    provider.sending = threading.Lock()
     return spent_ms(lambda _: provider.send_msg(told, 1))
 
 

@@ -12,6 +12,7 @@ accepted, and tells no handler of it: the file of such an instance is removed he
 from __future__ import annotations
 
 import struct
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,14 +40,26 @@ class PromptProvider(DIMSEServiceProvider):
     """Data sets that are arriving, or have arrived and were not asked for yet."""
     served: Path | None = None
     """The file of the message that was asked for last, if it had one."""
+    is_serving = False
+    """True from a message that was asked for until the next is."""
+    sending: threading.Lock
+    """Held for all fragments of a message: two threads send, and no message is cut by another."""
 
     def get_msg(self, block: bool = False) -> _QueueItem:
         """The next message; that before it has been served."""
         self._leave_nothing()
+        if self.is_serving:
+            self.msg_queue.task_done()
         found = super().get_msg(block)
+        self.is_serving = found[1] is not None
         path = getattr(found[1], "_dataset_path", None)
         self.served = path if isinstance(path, Path) else None
         return found
+
+    @property
+    def is_idle(self) -> bool:
+        """True if whatever came was served; for the thread that brings it."""
+        return self.message is None and not self.msg_queue.unfinished_tasks
 
     def end(self) -> None:
         """No file is left of what was served, nor of what nobody will serve."""
@@ -63,12 +76,14 @@ class PromptProvider(DIMSEServiceProvider):
         """The message is on its way; as pynetdicom's, which tells no handler of it here."""
         command = _success(primitive) if isinstance(primitive, C_STORE) else None
         most_bytes = self.maximum_pdu_size or len(command or b"") + FRAGMENT_HEADER_BYTES
-        if command is None or len(command) + FRAGMENT_HEADER_BYTES > most_bytes:
-            super().send_msg(primitive, context_id)
-            return
-        fragment = P_DATA()
-        fragment.presentation_data_value_list.append((context_id, IS_LAST_OF_COMMAND + command))
-        self.dul.send_pdu(fragment)
+        with self.sending:
+            if command is None or len(command) + FRAGMENT_HEADER_BYTES > most_bytes:
+                super().send_msg(primitive, context_id)
+                return
+            fragment = P_DATA()
+            value = (context_id, IS_LAST_OF_COMMAND + command)
+            fragment.presentation_data_value_list.append(value)
+            self.dul.send_pdu(fragment)
 
 
 def _success(answer: C_STORE) -> bytes | None:

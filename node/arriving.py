@@ -13,7 +13,6 @@ import hashlib
 import struct
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from node.errors import NodeError
@@ -47,15 +46,14 @@ class TooLargeError(NodeError):
 class Arriving:
     """A file that grows by what arrives, with the digest of all that is in it."""
 
-    def __init__(self, handle: int, path: Path, most_bytes: int) -> None:
-        """Goes on where it ends: after the file meta information, and what came with the command.
+    def __init__(self, handle: int, before: bytes, most_bytes: int) -> None:
+        """Goes on where it ends.
 
         Args:
             handle: Open for writing, at the end; its owner closes it.
-            path: Of the same file.
+            before: What is in the file already.
             most_bytes: The largest file that is kept.
         """
-        before = path.read_bytes()
         self._handle = handle
         self._sha256 = hashlib.sha256(before)
         self._size_bytes = len(before)

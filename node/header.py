@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
@@ -38,7 +39,10 @@ FIRST_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 TAGS: Final = tuple(Tag(keyword) for keyword in KEYWORDS)
 """Of `KEYWORDS`, looked up once and not for each instance anew."""
-REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+REQUIRED: Final = {
+    keyword: Tag(keyword)
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+}
 
 
 class UnreadableHeaderError(NodeError):
@@ -76,7 +80,7 @@ def read_header(path: Path) -> Header:
             meta = read_file_meta_info(path)
             ds = _data_set(stream, meta)
             _require_short(ds)
-            uids = {keyword: str(ds.get(keyword) or "").strip("\0 ") for keyword in REQUIRED}
+            uids = {keyword: _uid(ds, tag) for keyword, tag in REQUIRED.items()}
             known = attributes(ds)
             transfer_syntax_uid = str(meta.TransferSyntaxUID)
     except UnreadableHeaderError:
@@ -140,10 +144,16 @@ def _data_set(stream: BinaryIO, meta: FileMetaDataset) -> Dataset:
 
 def _require_short(ds: Dataset) -> None:
     """A value is only converted if it is short: each of a million numbers becomes an object."""
-    for keyword, tag in zip(KEYWORDS, TAGS, strict=True):
-        raw = ds.get_item(tag)
+    for tag, raw in ds.items():
         if isinstance(raw, RawDataElement) and len(raw.value or b"") > LONGEST_VALUE_BYTES:
-            raise UnreadableHeaderError(f"{keyword} is longer than {LONGEST_VALUE_BYTES} bytes")
+            name = keyword_for_tag(tag)
+            raise UnreadableHeaderError(f"{name} is longer than {LONGEST_VALUE_BYTES} bytes")
+
+
+def _uid(ds: Dataset, tag: BaseTag) -> str:
+    """As it was sent, without its padding; empty where there is none."""
+    value = ds.get_item(tag).value if tag in ds else None
+    return value.decode("ascii", "replace").strip("\0 ") if isinstance(value, bytes) else ""
 
 
 def _data_set_offset(meta: FileMetaDataset) -> int:

@@ -73,6 +73,20 @@ class Inlet:
             return None
         return self._buffer[self._start]
 
+    def see(self, nr_bytes: int, deadline: float | None) -> bytes:
+        """The next `nr_bytes`, which stay, or fewer where the peer is gone; no more than a few.
+
+        Raises:
+            TimeoutError: they did not all come in time.
+        """
+        if self._start + nr_bytes > BUFFER_BYTES:
+            kept = bytes(self._buffer[self._start : self._end])
+            self._buffer[: len(kept)] = kept
+            self._start, self._end = 0, len(kept)
+        while self._end - self._start < nr_bytes and self._fill(deadline):
+            pass
+        return bytes(self._buffer[self._start : min(self._start + nr_bytes, self._end)])
+
     def some(self, at_most: int, deadline: float | None) -> memoryview:
         """The next bytes, at least one, valid until the next call; none where the peer is gone.
 
@@ -103,16 +117,18 @@ class Inlet:
         return taken
 
     def _fill(self, deadline: float | None) -> bool:
-        """The emptied buffer holds what has come; False where the peer is gone."""
-        self._start = self._end = 0
+        """The buffer, which has room, holds more of what has come; False where the peer is gone."""
+        if self._start == self._end:
+            self._start = self._end = 0
         while True:
             try:
                 # Past the socket's own `recv_into`, which looks before each call whether it may.
-                self._end = os.readv(self._connection.fileno(), [self._buffer])
+                nr_bytes = os.readv(self._connection.fileno(), [self._buffer[self._end :]])
             except BlockingIOError:
                 self._wait(deadline)
                 continue
-            return self._end > 0
+            self._end += nr_bytes
+            return nr_bytes > 0
 
     def _wait(self, deadline: float | None) -> None:
         rest_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +37,9 @@ def sent(
         dul=SimpleNamespace(send_pdu=primitives.append),
         get_handlers=lambda _event: [],
     )
-    kind(world).send_msg(answer, 3)
+    provider = kind(world)
+    provider.sending = threading.Lock()
+    provider.send_msg(answer, 3)
     return [[(c, bytes(v)) for c, v in each.presentation_data_value_list] for each in primitives]
 
 

@@ -144,7 +144,7 @@ def test_a_file_that_grows_has_the_digest_of_all_that_is_in_it(tmp_path: Path) -
     path = tmp_path / "x.dcm"
     with path.open("wb", buffering=0) as file:
         file.write(b"meta")
-        arriving = Arriving(file.fileno(), path, 1 << 20)
+        arriving = Arriving(file.fileno(), path.read_bytes(), 1 << 20)
         for part in (b"ab", b"", b"c"):
             arriving.write(memoryview(part))
 
@@ -157,7 +157,7 @@ def test_a_full_disk_lets_the_rest_pass_and_is_told_at_the_end(tmp_path: Path) -
     path = tmp_path / "x.dcm"
     path.touch()
     with Path("/dev/full").open("wb", buffering=0) as device:
-        arriving = Arriving(device.fileno(), path, 1 << 20)
+        arriving = Arriving(device.fileno(), path.read_bytes(), 1 << 20)
         arriving.write(memoryview(b"abc"))
         arriving.write(memoryview(b"def"))
 
@@ -169,7 +169,7 @@ def test_a_trickle_is_told_from_a_slow_line_and_from_one_that_just_begins(tmp_pa
     path = tmp_path / "arriving.dcm"
     path.write_bytes(b"")
     with path.open("ab") as file:
-        arriving = Arriving(file.fileno(), path, 1 << 20)
+        arriving = Arriving(file.fileno(), path.read_bytes(), 1 << 20)
         began = time.monotonic()
         arriving.write(memoryview(bytes(100_000)))
 

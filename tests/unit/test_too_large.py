@@ -133,7 +133,7 @@ def test_an_instance_of_exactly_the_limit_is_kept_and_one_byte_more_is_not(
     path = tmp_path / "x.dcm"
     with path.open("wb", buffering=0) as file:
         file.write(b"meta")
-        arriving = Arriving(file.fileno(), path, 10)
+        arriving = Arriving(file.fileno(), path.read_bytes(), 10)
         arriving.write(memoryview(b"123456"))
 
         kept = arriving.digest()
@@ -148,7 +148,7 @@ def test_an_instance_of_exactly_the_limit_is_kept_and_one_byte_more_is_not(
 def test_only_what_goes_on_for_as_much_again_is_endless(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     with path.open("wb", buffering=0) as file:
-        arriving = Arriving(file.fileno(), path, 10)
+        arriving = Arriving(file.fileno(), path.read_bytes(), 10)
         arriving.write(memoryview(bytes(20)))
 
         before = arriving.is_endless
