@@ -28,6 +28,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from node.elements import elements
 from node.errors import NodeError
 from node.ration import MOST_BYTES, Ration
 from pipeline.attributes import KEYWORDS, Json, attributes
@@ -37,7 +38,13 @@ LONGEST_VALUE_BYTES: Final = 65_534
 PREAMBLE_BYTES: Final = 132
 FIRST_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
-TAGS: Final = tuple(Tag(keyword) for keyword in KEYWORDS)
+HEAD_BYTES: Final = 64 * 1024
+"""Of a file, where its header ends, unless an icon or the like comes before the pixels."""
+SYNTAX: Final = 0x00020010
+GROUP_LENGTH: Final = b"\x02\0\0\0UL\x04\0"
+GROUP_LENGTH_BYTES: Final = 12
+"""Of FileMetaInformationGroupLength, which begins with the eight above. Source: PS3.10 7.1."""
+TAGS: Final = frozenset(int(Tag(keyword)) for keyword in KEYWORDS)
 """Of `KEYWORDS`, looked up once and not for each instance anew."""
 REQUIRED: Final = {
     keyword: Tag(keyword)
@@ -76,13 +83,10 @@ def read_header(path: Path) -> Header:
         UnreadableHeaderError: it cannot be parsed, or a UID is absent or malformed.
     """
     try:
-        with path.open("rb") as stream:
-            meta = read_file_meta_info(path)
-            ds = _data_set(stream, meta)
-            _require_short(ds)
-            uids = {keyword: _uid(ds, tag) for keyword, tag in REQUIRED.items()}
-            known = attributes(ds)
-            transfer_syntax_uid = str(meta.TransferSyntaxUID)
+        transfer_syntax_uid, ds = _plain(path) or _any(path)
+        _require_short(ds)
+        uids = {keyword: _uid(ds, tag) for keyword, tag in REQUIRED.items()}
+        known = attributes(ds)
     except UnreadableHeaderError:
         raise
     except Exception as fault:  # hostile bytes make parsers raise anything
@@ -126,6 +130,33 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and UID.fullmatch(text) is not None
 
 
+def _plain(path: Path) -> tuple[str, Dataset] | None:
+    """Transfer syntax and data set of a file whose header is as most are; None for others."""
+    with path.open("rb", buffering=0) as stream:
+        head = stream.read(HEAD_BYTES)
+    begin = PREAMBLE_BYTES + GROUP_LENGTH_BYTES
+    end = begin + int.from_bytes(head[begin - 4 : begin], "little")
+    group = head[begin:end]
+    meta = elements(group, is_implicit=False, is_whole=True, tags={SYNTAX}, until=())
+    if not head[PREAMBLE_BYTES:].startswith(GROUP_LENGTH) or meta is None or SYNTAX not in meta:
+        return None
+    syntax = meta.get_item(SYNTAX).value.decode("ascii").rstrip("\0 ")
+    if syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
+        return None
+    is_whole, is_implicit = len(head) < HEAD_BYTES, syntax == ImplicitVRLittleEndian
+    ds = elements(
+        head[end:], is_implicit=is_implicit, is_whole=is_whole, tags=TAGS, until=FIRST_PIXEL_TAGS
+    )
+    return None if ds is None else (syntax, ds)
+
+
+def _any(path: Path) -> tuple[str, Dataset]:
+    """Transfer syntax and data set of any file that pydicom can read."""
+    meta = read_file_meta_info(path)
+    with path.open("rb") as stream:
+        return str(meta.TransferSyntaxUID), _data_set(stream, meta)
+
+
 def _data_set(stream: BinaryIO, meta: FileMetaDataset) -> Dataset:
     """As `dcmread` reads it, which would parse the file meta information once more."""
     syntax = meta.TransferSyntaxUID
@@ -157,8 +188,8 @@ def _uid(ds: Dataset, tag: BaseTag) -> str:
 
 
 def _data_set_offset(meta: FileMetaDataset) -> int:
-    """Where the data set begins: after the group length, itself 12 bytes, and its group."""
-    return PREAMBLE_BYTES + 12 + int(meta.FileMetaInformationGroupLength)
+    """Where the data set begins: after the group length and its group."""
+    return PREAMBLE_BYTES + GROUP_LENGTH_BYTES + int(meta.FileMetaInformationGroupLength)
 
 
 def _is_pixel_data(tag: BaseTag, vr: str | None, length: int) -> bool:
