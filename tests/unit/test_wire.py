@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation, Verific
 
 from node.wire import arrived, serve
 from tests.factories import radiograph
+from tests.parrot import DX_STORAGE, EXPLICIT_LITTLE, Parrot, c_store_rq, p_data, status_of
+from tests.peer_programs import Address
 
 
 @pytest.fixture
@@ -84,3 +87,82 @@ def test_fragments_go_past_pynetdicom(store: int, heard: list[tuple[int, str | N
     # Equal files have equal digests; a digest of None would be a data set that pynetdicom took.
     assert len(set(heard)) == 1
     assert heard[0][1] is not None
+
+
+class Served:
+    """What was stored, and by which thread of its association."""
+
+    to: Address
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uids: list[str] = []
+        self.by_reader: list[bool] = []
+
+    def keep(self, event: Any) -> int:
+        self.uids.append(event.request.AffectedSOPInstanceUID)
+        self.by_reader.append(threading.current_thread() is event.assoc.dul)
+        assert event.dataset_path.read_bytes().endswith(b"data")
+        return 0x0000
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = Served(tmp_path)
+    ae = AE(ae_title="OSTEON")
+    ae.add_supported_context(DX_STORAGE, EXPLICIT_LITTLE)
+    server = serve(ae, ("127.0.0.1", 0), [(evt.EVT_C_STORE, found.keep)])
+    found.to = Address("OSTEON", server.server_address[1])
+    yield found
+    server.shutdown()
+
+
+def a_command(uid: bytes) -> bytes:
+    return p_data(c_store_rq(uid), is_command=True, is_last=True)
+
+
+DATA = p_data(b"data", is_command=False, is_last=True)
+
+
+def test_a_plain_store_is_served_by_the_thread_that_reads_it(served: Served) -> None:
+    with Parrot(served.to) as parrot:
+        parrot.associate()
+        statuses = [parrot.store(b"1.2.%d" % number, b"data") for number in range(5)]
+
+    assert statuses == [0] * 5
+    assert served.by_reader[1:] == [True] * 4  # the first may come before pynetdicom is ready
+    assert list(served.folder.iterdir()) == []
+
+
+def test_a_command_in_two_fragments_is_served_too(served: Served) -> None:
+    command = c_store_rq(b"1.2.3")
+    with Parrot(served.to) as parrot:
+        parrot.associate()
+        parrot.say(p_data(command[:20], is_command=True, is_last=False))
+        parrot.say(p_data(command[20:], is_command=True, is_last=True) + DATA)
+        answer = status_of(parrot.hear())
+        after = parrot.store(b"1.2.4", b"data")
+
+    assert (answer, after) == (0, 0)
+    assert served.uids == ["1.2.3", "1.2.4"]
+    assert not served.by_reader[0]
+
+
+def test_who_does_not_wait_for_answers_hears_them_in_order(served: Served) -> None:
+    command = c_store_rq(b"1.2.0")
+    with Parrot(served.to) as parrot:
+        parrot.associate()
+        parrot.say(
+            p_data(command[:20], is_command=True, is_last=False)
+            + p_data(command[20:], is_command=True, is_last=True)
+            + DATA
+            + b"".join(a_command(b"1.2.%d" % number) + DATA for number in range(1, 9))
+        )
+        heard = [parrot.hear() for _ in range(9)]
+
+    assert [status_of(each) for each in heard] == [0] * 9
+    assert served.uids == [f"1.2.{number}" for number in range(9)]
+    uids = [b"1.2.%d" % number in each.body for number, each in enumerate(heard) if each]
+    assert uids == [True] * 9
