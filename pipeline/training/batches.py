@@ -18,6 +18,7 @@ from pipeline.models.framing import seen
 from pipeline.models.lifting import Seen
 from pipeline.training.exposure import Exposure, exposed
 from pipeline.training.pool import Shot, Simulated
+from pipeline.training.real_bodies import RealBody, drawn
 from pipeline.types import View
 
 
@@ -35,6 +36,8 @@ class Conditions:
     """Standard deviation of a wrong angle."""
     distance: float = 0.05
     """Standard deviation of a wrong SID, as a share."""
+    bodies: float = 0.4
+    """How often a patient has the body of a real person, where the run names any."""
     points: int = 8192
     """Of each scene."""
 
@@ -66,7 +69,10 @@ class Batch(NamedTuple):
 
 
 def assembled(
-    scenes: Sequence[Simulated], conditions: Conditions, generator: torch.Generator
+    scenes: Sequence[Simulated],
+    conditions: Conditions,
+    generator: torch.Generator,
+    bodies: Sequence[RealBody] = (),
 ) -> Batch:
     """What the network is given of `scenes`, and what it should say."""
     # equally many views in each sample: an absent one would cost as much as a present one
@@ -79,6 +85,7 @@ def assembled(
             conditions,
             is_wrong=float(torch.rand(1, generator=generator)) < conditions.wrong,
             generator=generator,
+            bodies=bodies,
         )
         for scene, choice in zip(scenes, choices, strict=True)
     ]
@@ -108,9 +115,12 @@ def seen_of(
     *,
     is_wrong: bool,
     generator: torch.Generator,
+    bodies: Sequence[RealBody] = (),
 ) -> Seen:
     """These shots of a scene as the network is given them: one sample."""
-    taken = taken_of(scene, chosen, conditions, is_wrong=is_wrong, generator=generator)
+    taken = taken_of(
+        scene, chosen, conditions, is_wrong=is_wrong, generator=generator, bodies=bodies
+    )
     return seen(taken.images, taken.is_valid, taken.views)
 
 
@@ -121,6 +131,7 @@ def taken_of(
     *,
     is_wrong: bool,
     generator: torch.Generator,
+    bodies: Sequence[RealBody] = (),
 ) -> Taken:
     """These shots of a scene, exposed, with the cameras that are told."""
     size = scene.thickness.shape[-1]
@@ -131,6 +142,7 @@ def taken_of(
         conditions.exposure,
         generator,
         [shot.camera(size) for shot in shots],
+        drawn(bodies, conditions.bodies, generator),
     )
     return Taken(images, is_valid, tuple(shot.camera(size) for shot in known))
 

@@ -18,12 +18,14 @@ import torch
 
 from pipeline.models.lifting import Lifting, Shape
 from pipeline.training import archive as archives
+from pipeline.training import real_bodies
 from pipeline.training.archive import Archive, Case
 from pipeline.training.beginnings import begin_with
 from pipeline.training.loop import Run, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.parallel import Team, any_of, team
 from pipeline.training.pool import fill
+from pipeline.training.real_bodies import RealBody
 from pipeline.training.settings import RunFault, RunSettings, read
 
 Say = Callable[[str], None]
@@ -55,6 +57,7 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
         f"{archive.region.name}: {len(cases)} legs of {len({c.person for c in cases})} people"
         f" to learn from, {settings.pool.scenes} scenes"
     )
+    bodies = _bodies(settings, archive)
     _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
     if run.step == 0 and settings.begin_with:
@@ -71,10 +74,21 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
 
     pool = settings.folder / "pool"
     is_done = train_run(
-        run, settings.training, pool, settings.folder, until=until, told=tell, of=of
+        run, settings.training, pool, settings.folder, until=until, told=tell, of=of, bodies=bodies
     )
     say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
     return is_done
+
+
+def _bodies(settings: RunSettings, archive: Archive) -> tuple[RealBody, ...]:
+    if settings.bodies is None:
+        return ()
+    if not settings.bodies.exists():
+        raise RunFault(f"There are no bodies {settings.bodies}: make them with label_sets")
+    try:
+        return real_bodies.load(settings.bodies, archive.region, settings.fold)
+    except ValueError as fault:
+        raise RunFault(str(fault)) from fault
 
 
 def _begin(run: Run, checkpoint: Path) -> None:

@@ -24,7 +24,9 @@ from pipeline.materials import Material, linear_attenuation
 from pipeline.physics import FULL_WIDTH_PER_SIGMA
 from pipeline.presentation import collimated, lettered, percentiles, presented
 from pipeline.thickness import thickness as mesh_thickness
-from pipeline.training.surroundings import Body, body, extent, metal, soft_tissue, view
+from pipeline.training.extents import extent
+from pipeline.training.real_bodies import RealBody, placed
+from pipeline.training.surroundings import Body, body, metal, soft_tissue, view
 from pipeline.types import View
 
 METALS = (Material.TITANIUM, Material.STEEL, Material.COBALT_CHROME)
@@ -96,6 +98,7 @@ def exposed(
     exposure: Exposure,
     generator: torch.Generator,
     views: Sequence[View] | None = None,
+    real: RealBody | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attenuation of any scale (N, H, W) and what of it counts, (N, H, W) bool.
 
@@ -105,6 +108,7 @@ def exposed(
         generator: Of all that is drawn, on the CPU, as the thickness.
         views: The true cameras of one patient's images, about the isocentre; by default each
             image is a frontal one of a patient of its own.
+        real: The body of a person, which the patient in `views` has.
     """
     if views is None:
         frontal = view(*thickness.shape[1:])
@@ -119,7 +123,7 @@ def exposed(
             for bone in thickness
         ]
     else:
-        patient = _patient(thickness, views, exposure, generator)
+        patient = _patient(thickness, views, exposure, generator, real)
         shown = [
             _shown(bone, patient, seen_by, exposure, generator)
             for bone, seen_by in zip(thickness, views, strict=True)
@@ -128,7 +132,11 @@ def exposed(
 
 
 def _patient(
-    thickness: Tensor, views: Sequence[View], exposure: Exposure, generator: torch.Generator
+    thickness: Tensor,
+    views: Sequence[View],
+    exposure: Exposure,
+    generator: torch.Generator,
+    real: RealBody | None = None,
 ) -> _Patient:
     u = torch.rand(2, generator=generator).tolist()
     implant = metal(generator) if u[0] < exposure.implants else None
@@ -136,6 +144,8 @@ def _patient(
     if exposure.soft_mm:
         bones = extent(thickness, views)
         around = body(exposure.soft_mm, exposure.lumps, generator, bones)
+        if real is not None:
+            around = around._replace(real=placed(real, bones, generator))
     return _Patient(around, implant, METALS[int(u[1] * len(METALS))])
 
 

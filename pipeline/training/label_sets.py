@@ -5,13 +5,13 @@
 `pelvis`: sacrum, hip bones and whole femora of the 15 people of `bones/vsd`, upright in the
 anterior pelvic plane. `muscles`: 54 bones and muscles of the three people of
 `labels/pelvic_annotation`, as they lay, about the middle of the sacrum. What their maps name once
-for both sides is told apart by the median plane of the sacrum.
+for both sides is told apart by the median plane of the sacrum. `hip_bodies`: the same people's
+muscles, organs and fat about each of their hips, for scenes of training (`real_bodies`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from pipeline.training import hip_bodies, real_bodies
 from pipeline.training.bones import Person, read_vsd
 from pipeline.training.folds import fold_of, read_folds
 from pipeline.training.hips import completed
@@ -40,7 +41,6 @@ PELVIS_MIDDLE: Final = (0.0, 58.0, -228.0)
 MUSCLES_BOX: Final = (448.0, 288.0, 384.0)
 MUSCLES_MIDDLE: Final = (0.0, -90.0, 0.0)
 """x, y, z of the middle of the box, from the middle of the sacrum."""
-MUSCLES_LICENCE = "MIT (pelvic_annotation)"
 UNPAIRED: Final = ("sacrum", "spine")
 
 
@@ -102,15 +102,13 @@ def filled(
 
 def muscles(data: Path) -> LabelSet:
     """The three people of `labels/pelvic_annotation`, each judged in a fold of its own."""
-    folder = data / "labels" / "pelvic_annotation"
-    told = json.loads((folder / "muscle.json").read_text(encoding="utf-8"))["color"]
-    once = [str(row[1]) for row in told]
+    once = hip_bodies.label_names(data)
     names = [name for name in once if name in UNPAIRED]
     names += [f"{name}_{side}" for name in once if name not in UNPAIRED for side in ("R", "L")]
     cases = {}
-    for fold, path in enumerate(sorted(folder.glob("*_label.nii.gz"))):
+    for fold, path in enumerate(hip_bodies.label_files(data)):
         name = path.name.removesuffix("_label.nii.gz")
-        case = LabelledPerson(name, name, f"pelvic_annotation/{name}", MUSCLES_LICENCE, fold)
+        case = LabelledPerson(name, name, f"pelvic_annotation/{name}", hip_bodies.LICENCE, fold)
         cases[case] = _in_sides(SimpleITK.ReadImage(str(path)), once, names)
     return LabelSet(tuple(names), MUSCLES_BOX, cases)
 
@@ -144,7 +142,12 @@ def sampled(
     return np.asarray(SimpleITK.GetArrayFromImage(made), np.uint8)
 
 
-SETS: Final = {"pelvis": pelvis, "muscles": muscles}
+def bodies(data: Path) -> LabelSet:
+    """The bodies of the same people about each hip, in the same folds."""
+    return LabelSet(real_bodies.NAMES, hip_bodies.BOX, hip_bodies.hips(data))
+
+
+SETS: Final = {"pelvis": pelvis, "muscles": muscles, "hip_bodies": bodies}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -158,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write(given.out, made.names, made.box_mm, made.cases)
     size = given.out.stat().st_size / 2**20
     sys.stdout.write(
-        f"{given.out}: {len(made.cases)} people, {len(made.names)} labels, {size:.1f} MiB\n"
+        f"{given.out}: {len(made.cases)} cases, {len(made.names)} labels, {size:.1f} MiB\n"
     )
 
 

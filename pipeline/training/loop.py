@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +27,7 @@ from pipeline.training.losses import coarse_loss_of, loss_of, shadow_loss_of
 from pipeline.training.muon import Muon
 from pipeline.training.parallel import ALONE, Team, any_of, average
 from pipeline.training.pool import load
+from pipeline.training.real_bodies import RealBody
 
 LARGEST_GRADIENT = 20.0
 """Its norm; a usual one is about 5."""
@@ -97,6 +98,7 @@ def train(
     until: float,
     told: Callable[[dict[str, float]], None] = lambda _: None,
     of: Team = ALONE,
+    bodies: Sequence[RealBody] = (),
 ) -> bool:
     """Train until the last step, or until `time.monotonic()` is `until`.
 
@@ -108,6 +110,7 @@ def train(
         until: When to stop.
         told: Is given every such line.
         of: The processes that train together; the first one writes and tells.
+        bodies: Of real people, for some of the patients.
 
     Returns:
         Whether all steps are done.
@@ -117,7 +120,7 @@ def train(
     means: dict[str, float] = {}
     began = time.monotonic()
     first = run.step
-    for batch in batches(pool, training, run.step, of):
+    for batch in batches(pool, training, run.step, of, bodies):
         if any_of(of, until <= time.monotonic()):
             break
         losses = _step(run, training, on(batch, device), of)
@@ -234,7 +237,13 @@ def scheduled(done: float, warm_up: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(rest, 1.0)))))
 
 
-def batches(pool: Path, training: Training, first: int, of: Team = ALONE) -> Iterator[Batch]:
+def batches(
+    pool: Path,
+    training: Training,
+    first: int,
+    of: Team = ALONE,
+    bodies: Sequence[RealBody] = (),
+) -> Iterator[Batch]:
     """The batches of steps `first` and on; `ahead` are made while one is learned from."""
 
     def made(step: int) -> Batch:
@@ -250,7 +259,7 @@ def batches(pool: Path, training: Training, first: int, of: Team = ALONE) -> Ite
         conditions = training.conditions
         if is_eased:
             conditions = replace(conditions, exposure=CLEAN, wrong=0.0)
-        return assembled(scenes, conditions, generator)
+        return assembled(scenes, conditions, generator, bodies)
 
     to_come = iter(range(first, training.steps))
     with ThreadPoolExecutor(training.ahead) as makers:

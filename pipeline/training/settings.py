@@ -91,6 +91,8 @@ class RunSettings:
     """Of the pool, the checkpoint, the curve and the tables."""
     fold: int | None = 0
     """The people of this fold are judged and never learned from; none: all are learned from."""
+    bodies: Path | None = None
+    """What `label_sets --set hip_bodies` wrote; none: all bodies are of closed form."""
     begin_with: Path | None = None
     """A checkpoint of another run, whose network is the beginning of this one; it knows all bones
     of this region, and its layers are of the same size."""
@@ -114,7 +116,7 @@ def read(path: Path) -> RunSettings:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise RunFault(f"{path}: {fault}") from None
-    for key in ("archive", "folder", "begin_with"):
+    for key in ("archive", "folder", "bodies", "begin_with"):
         if isinstance(told.get(key), str):
             told[key] = str(path.parent / told[key])
     made: RunSettings = as_dataclass(RunSettings, told, "")

@@ -2,34 +2,29 @@
 
 A patient is drawn once, in three dimensions, LPS mm about the isocentre, and then seen by every
 camera: all radiographs of one patient show the same body and the same implant. The bodies are of
-closed form; they have the extent and the shadow of their originals. What is known of the bones is
-how far they reach, so that they lie within the skin, and that regions are right-sided, so that the
-midline lies towards +x.
+closed form, with the extent and the shadow of their originals, or those of real people. What is
+known of the bones is how far they reach, so that they lie within the skin, and that regions are
+right-sided, so that the midline lies towards +x.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from pipeline.beam import (
-    Beam,
-    beam,
-    source_to_detectors,
-    source_to_isocentres,
-    towards_pixels,
-)
+from pipeline.beam import Beam, beam, towards_pixels
 from pipeline.camera import camera
 from pipeline.implants import Implant, hip_stem, moved, screw, tube, united
 from pipeline.physics import blurred
 from pipeline.projection import binned
 from pipeline.tissue import ellipsoid_spans, united_length
+from pipeline.training.extents import Extent
 from pipeline.training.posing import rotation
+from pipeline.training.real_bodies import Placed, lengths
 from pipeline.types import View, ViewName
 
 SID, SOD = 1150.0, 950.0
@@ -42,9 +37,10 @@ OUTWARDS_MM, INWARDS_MM = (75.0, 160.0), (75.0, 275.0)
 """From the isocentre to the skin of its own side, and to that beyond the midline."""
 SKIN_MM = (12.0, 45.0)
 """What covers bones at least, on each side."""
-LEAST_BONE_MM = 1.0
 UPRIGHT = 0.3
 """A body leans by so much of what its muscles do: it must not lean off its bones."""
+UNEVEN = 0.3
+"""Of a real body has folds and layers of its own: so much of what is drawn comes on top."""
 LUMP_MM = (15.0, 60.0)
 """Standard deviations: from a fold of the skin to a layer of fat."""
 
@@ -68,13 +64,8 @@ class Body(NamedTuple):
     half_axes: Tensor
     """(1 + `MUSCLES` + `BUBBLES`, 3, 3) in rows, mm."""
     lumps: Lumps
-
-
-class Extent(NamedTuple):
-    """How far something reaches, LPS mm about the isocentre: x and y, (2,) each."""
-
-    low: Tensor
-    high: Tensor
+    real: Placed | None = None
+    """Of a real person, in the place of the ellipsoids of body and muscles."""
 
 
 class SoftTissue(NamedTuple):
@@ -129,37 +120,23 @@ def body(
     return Body(centres, half_axes, _lumps(half, centres[0], lumps * u[4], generator))
 
 
-def extent(thickness: Tensor, views: Sequence[View]) -> Extent:
-    """How far bones reach to either side, to the front and to the back, as cameras see them.
-
-    Args:
-        thickness: (N, H, W) mm of bone.
-        views: Their cameras. A direction that none of them sees from the side is said to be empty.
-    """
-    low, high = torch.zeros(2), torch.zeros(2)
-    for bone, seen_by in zip(thickness, views, strict=True):
-        shown = beam([seen_by])
-        ways = towards_pixels(shown)[0][bone > LEAST_BONE_MM]
-        if not len(ways):
-            continue
-        enlarged = source_to_detectors(shown)[0] / source_to_isocentres(shown)[0]
-        places = (shown.source[0] + ways / enlarged)[:, :2].float()
-        low = torch.minimum(low, places.amin(dim=0))
-        high = torch.maximum(high, places.amax(dim=0))
-    return Extent(low, high)
-
-
 def soft_tissue(of: Body, seen_by: View) -> SoftTissue:
     """The body along each ray of a camera."""
     rows, columns = seen_by.rows, seen_by.columns
-    coarse = beam([binned(seen_by, min(COARSE, rows, columns))])
+    coarsely = binned(seen_by, min(COARSE, rows, columns))
+    coarse = beam([coarsely])
     spans = ellipsoid_spans(of.centres, of.half_axes, coarse)
     body_spans, muscle_spans, gas_spans = spans.split((1, MUSCLES, BUBBLES))
     whole, gas = (
         (each[..., 1] - each[..., 0]).sum(dim=0).float() for each in (body_spans, gas_spans)
     )
-    muscles = united_length(muscle_spans).float()
-    whole = (whole + lump_length(of.lumps, coarse) - gas).clamp(min=0)
+    lumps = lump_length(of.lumps, coarse)
+    if of.real is None:
+        muscles = united_length(muscle_spans).float()
+    else:
+        muscles, fat = lengths(of.real, coarsely)[:, None]
+        whole, lumps = muscles + fat, UNEVEN * lumps
+    whole = (whole + lumps - gas).clamp(min=0)
     muscle = torch.minimum(whole, muscles)
     # the edge of an ellipsoid is steep: without the blur the coarse rays would be seen in it
     both = blurred(torch.cat([muscle, whole - muscle]), 0.7)[:, None]

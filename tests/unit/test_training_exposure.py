@@ -12,11 +12,11 @@ from torch import Tensor
 from pipeline.beam import beam
 from pipeline.thickness import thickness
 from pipeline.training.exposure import CLEAN, Exposure, exposed
+from pipeline.training.extents import extent
 from pipeline.training.pool import Shot
 from pipeline.training.surroundings import (
     Lumps,
     body,
-    extent,
     lump_length,
     metal,
     soft_tissue,
