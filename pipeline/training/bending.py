@@ -1,6 +1,6 @@
 """Bent joints: each body of a joint moves as a rigid whole, after the pose of the scene.
 
-The bodies are told apart in the frame of the archive (`parted`). Each has the shape that the pose
+The bodies are told apart in the frame of the archive (`parting`). Each has the shape that the pose
 gives it in the straight scene, and is then moved there about the axis of the joint: its distances
 remain those of one rigid bone. It glides: along its way to the base it is moved until the least gap
 between the two is what it was when straight, so that no bone runs into another however people's
@@ -9,15 +9,16 @@ condyles differ. Who stands upright is drawn too: a share of the flexion is the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import radians
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipeline.training.joints import JOINTS, HalfSpace, Joint, Tether
+from pipeline.training.joints import JOINTS, Joint, Tether
+from pipeline.training.parting import Part, parted
 from pipeline.training.posing import (
     Pose,
     PoseRange,
@@ -36,7 +37,7 @@ ROUNDS = 10
 FARTHEST = 12.0
 """mm that a body may glide."""
 SURFACE_POINTS = 8_000
-"""Of a body, about 2 mm apart."""
+"""Of a body within the cube, about 2 mm apart."""
 INVERSIONS = 6
 """Rounds in which the displacement of a pose is inverted: it changes by little over its length."""
 
@@ -58,16 +59,11 @@ class Bend:
     """(B,) mm by which tethers are longer than in the straight joint."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One body, or what belongs to none, in the frame of the region."""
-
-    targets: tuple[int, ...]
-    """Which target bones it has."""
-    near: Tensor
-    """(len(targets) + 1, N, N, N) mm; the last are its neighbours."""
-    far: Tensor
-    """(M, M, M) mm."""
+class _Surface(NamedTuple):
+    points: Tensor
+    """(N, 3) mm in the region frame."""
+    distances: Tensor
+    """(N,) mm."""
 
 
 def draw_bend(region: Region, pose: PoseRange, generator: torch.Generator) -> Bend | None:
@@ -114,20 +110,6 @@ def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> S
     return Scene(bones, region.cube_mm, everything, region.far_mm)
 
 
-def parted(region: Region, near: Tensor, far: Tensor, joint: Joint) -> list[Part]:
-    """The bodies of the joint, in their order, and last what belongs to none of them."""
-    every = range(len(joint.bodies))
-    wide = _divided(far, region.far_mm, region.pivot, joint, every)
-    has = [set(body.bones) & set(region.neighbours) for body in joint.bodies]
-    beside = _divided(near[-1], region.cube_mm, region.pivot, joint, [n for n in every if has[n]])
-    parts = []
-    for number, body in enumerate(joint.bodies):
-        own = tuple(n for n, bone in enumerate(region.targets) if bone in body.bones)
-        others = beside.get(number, torch.full_like(near[-1], region.cube_mm))
-        parts.append(Part(own, torch.cat([near[list(own)], others[None]]), wide[number]))
-    return [*parts, Part((), beside[-1][None], wide[-1])]
-
-
 def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:
     """(B + 1, 4, 4): where each part of the straight scene is in the bent one, rigid, mm."""
     bodies = bend.joint.bodies
@@ -169,17 +151,20 @@ def _glide(
     """(3,) mm that bring a body as near to the base as it was, and its tether to its length."""
     joint, move = bend.joint, moves[number]
     body, slack = joint.bodies[number], bend.slacks[number]
-    base = parts[len(joint.bodies) - 1].near.amin(dim=0, keepdim=True)
-    surface = in_scene(_surface(parts[number].near, region.cube_mm), pose)
+    base = parts[len(joint.bodies) - 1]
+    union = base.near.amin(dim=0, keepdim=True)
+    surface = _surface(parts[number], region)
     back = pose.region_from_scene[:3, :3]
     towards = normalize(move[:3, :3] @ torch.linalg.solve(back, torch.tensor(body.towards)), dim=0)
 
     def gap(at: Tensor) -> Tensor:
         there = in_region(at[:, None, None], pose)
-        return looked_up(base, there, region.cube_mm).amin()
+        away = found(union, region.cube_mm, base.far, region.far_mm, there).flatten()
+        return (away + surface.distances).amin()
 
     shift = torch.zeros(3)
-    before, turned = gap(surface), transformed(surface, move)
+    straight = in_scene(surface.points, pose)
+    before, turned = gap(straight), transformed(straight, move)
     for _ in range(ROUNDS):
         shift = shift + towards * (gap(turned + shift) - before)
         if body.tether is not None:
@@ -215,34 +200,19 @@ def _box(points: Tensor, size: int, cube_mm: float, margin: float) -> tuple[slic
     return z, y, x
 
 
-def _surface(near: Tensor, cube_mm: float) -> Tensor:
-    """(N, 3) mm: voxels at the surface of bones (C, N, N, N), thinned."""
-    voxel = cube_mm / near.shape[-1]
-    is_surface = near.amin(dim=0).abs() < voxel / 2
-    points = centres(near.shape[-1], cube_mm, near.device)[is_surface]
-    return points[:: max(1, len(points) // SURFACE_POINTS)]
-
-
-def _divided(
-    union: Tensor, cube_mm: float, pivot: Triple, joint: Joint, present: Sequence[int]
-) -> dict[int, Tensor]:
-    """Bones (N, N, N) as those of each body that is present, and, at -1, those of none."""
-    if not present:
-        return {-1: union}
-    points = centres(union.shape[-1], cube_mm, union.device) - torch.tensor(pivot)
-    own = _beyond(points, joint.own)
-    each, left = {-1: torch.maximum(union, -own)}, own
-    for number in present[:-1]:
-        cell = torch.stack([_beyond(points, one) for one in joint.bodies[number].within]).amax(0)
-        each[number] = torch.maximum(union, torch.maximum(left, cell))
-        left = torch.maximum(left, -cell)
-    each[present[-1]] = torch.maximum(union, left)
-    return each
-
-
-def _beyond(points: Tensor, space: HalfSpace) -> Tensor:
-    """(...) mm: how far points (..., 3) lie outside."""
-    return points @ torch.tensor(space.normal) - space.below
+def _surface(part: Part, region: Region) -> _Surface:
+    """What of a body is near its surface, coarsely beyond the cube, thinned."""
+    near, far = part.near.amin(dim=0), part.far
+    points = centres(near.shape[-1], region.cube_mm, near.device)
+    fine = near.abs() < region.cube_mm / near.shape[-1] / 2
+    wide = centres(far.shape[-1], region.far_mm, far.device)
+    coarse = far.abs() < region.far_mm / far.shape[-1] / 2
+    coarse &= wide.abs().amax(dim=-1) > region.cube_mm / 2
+    every = max(1, int(fine.sum()) // SURFACE_POINTS)
+    return _Surface(
+        torch.cat([points[fine][::every], wide[coarse]]),
+        torch.cat([near[fine][::every], far[coarse]]),
+    )
 
 
 def _about(region: Region, *points: Triple) -> Tensor:
