@@ -6,14 +6,16 @@ likely each voxel is bone, and which view that was taken from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from torch import Tensor
 
 from pipeline.models.pix2vox import Pix2Vox, Pix2VoxShape
+from pipeline.models.poses import poses
 from pipeline.models.recurrent import VARIANTS, Recurrent, RecurrentShape, view_shares
 from pipeline.models.recurrent_layers import Unit, Unpool
+from pipeline.types import View
 
 Volumetric = Pix2Vox | Recurrent
 PIX2VOX: Final = ("pix2vox++/F", "pix2vox++/A")
@@ -46,16 +48,18 @@ def network(engine: str, shape: Mapping[str, Any]) -> Volumetric:
     raise ValueError(f"no network is called {engine}")
 
 
-def asked(net: Volumetric, pictures: Tensor) -> Asked:
+def asked(net: Volumetric, pictures: Tensor, views: Sequence[View] = ()) -> Asked:
     """What `net` says of the views.
 
     Args:
         net: Not in training.
         pictures: (V, C, H, W) float32, 0 to 1, as `pictures.pictures` makes them.
+        views: Their cameras about the centre of the cube, for a network that is told poses.
     """
     images = pictures[None]
     if isinstance(net, Pix2Vox):
         fusion = net(images)
         return Asked(fusion.refined[0], fusion.weights[0])
-    grown = net(images)
+    told = poses(views, net.shape.image_size)[None] if net.shape.has_pose else None
+    grown = net(images, told)
     return Asked(grown.probabilities[0, 1], view_shares(grown)[0])

@@ -88,7 +88,8 @@ def reconstruct(
     with torch.inference_mode():
         cut = _cut(trained, in_order, region, side)
         _require_familiar(trained, cut.frames)
-        said = asked(_net(trained.path, trained.digest), _pictures(trained, cut.frames))
+        views = [one.view for one in cut.frames]
+        said = asked(_net(trained.path, trained.digest), _pictures(trained, cut.frames), views)
         found = solid(
             said.occupancy,
             trained.level,

@@ -19,6 +19,7 @@ from torch.nn.functional import grid_sample
 from pipeline.frustum import Frustum, in_frustum
 from pipeline.models.framing import cut_out
 from pipeline.models.pictures import pictures
+from pipeline.models.poses import poses
 from pipeline.models.recurrent import overlap
 from pipeline.models.tomography import rescaled
 from pipeline.projection import binned
@@ -78,7 +79,8 @@ def volumetric(path: Path, archive: Archive) -> Engine:
             torch.stack([one.is_valid for one in frames]),
             made.size.image,
         )
-        share = made.occupancy(images[None])[0]
+        told = [poses([one.view for one in frames], made.size.image)] if made.size.has_pose else []
+        share = made.occupancy(*(part[None] for part in (images, *told)))[0]
         points = centres(archive.region.voxels, archive.region.cube_mm, share.device)
         return placed(share, level, region.cube_mm, points - about)[None]
 
@@ -114,7 +116,7 @@ def level_of(made: Family, source: Source) -> float:
         generator = torch.Generator().manual_seed(number)
         sample = source.sample(number, range(min(TRIED_VIEWS, source.views)), generator)
         with torch.no_grad():
-            found = made.occupancy(sample.images[None])
+            found = made.occupancy(*sample.seen())
         rows.append([float(overlap(found, sample.wanted[None], at)) for at in LEVELS])
     return max(zip(map(fmean, zip(*rows, strict=True)), LEVELS, strict=True))[1]
 

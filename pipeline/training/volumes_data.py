@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d, interpolate
 
 from pipeline.models.pictures import pictures
+from pipeline.models.poses import poses
 from pipeline.training import binvox, published_images
 from pipeline.training.archive import Case
 from pipeline.training.exposure import Exposure, exposed
@@ -33,6 +34,13 @@ class Sample(NamedTuple):
     """(V, 3, H, W) float32, 0 to 1."""
     wanted: Tensor
     """(D, D, D) float32, 0 to 1: the share of each voxel that is filled, axes z, y, x."""
+    poses: Tensor | None = None
+    """(V, 5) tokens of the views, for a network that is told them."""
+
+    def seen(self, views: slice | list[int] = slice(None)) -> tuple[Tensor, ...]:
+        """What a network is given of these views: images, and poses if there are; a batch of 1."""
+        parts = (self.images,) if self.poses is None else (self.images, self.poses)
+        return tuple(part[views][None] for part in parts)
 
 
 class Batch(NamedTuple):
@@ -42,6 +50,8 @@ class Batch(NamedTuple):
     """(B, V, 3, H, W) float32, 0 to 1."""
     wanted: Tensor
     """(B, D, D, D) float32, 0 to 1."""
+    poses: Tensor | None = None
+    """(B, V, 5) tokens of the views, for a network that is told them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,8 @@ class Size:
     """Rows and columns."""
     grid: int
     """Voxels along each edge."""
+    has_pose: bool = False
+    """It is told where each view was taken from."""
 
 
 def batch(source: Source, count: int, views: int, generator: torch.Generator) -> Batch:
@@ -85,8 +97,10 @@ def batch(source: Source, count: int, views: int, generator: torch.Generator) ->
         source.sample(number, drawn_views(source.views, views, generator), generator)
         for number in numbers
     ]
-    images, wanted = (torch.stack(part) for part in zip(*samples, strict=True))
-    return Batch(images, wanted)
+    images = torch.stack([one.images for one in samples])
+    wanted = torch.stack([one.wanted for one in samples])
+    told = [one.poses for one in samples if one.poses is not None]
+    return Batch(images, wanted, torch.stack(told) if told else None)
 
 
 def drawn_views(there: int, wanted: int, generator: torch.Generator) -> list[int]:
@@ -152,7 +166,8 @@ def scenes(
         thickness = scene.thickness[list(views)]
         cameras = [scene.shots[view].camera(thickness.shape[-1]) for view in views]
         images, is_valid = exposed(thickness, exposure, generator, cameras)
-        return Sample(pictures(images, is_valid, size.image), share_of(scene))
+        told = poses(cameras, size.image) if size.has_pose else None
+        return Sample(pictures(images, is_valid, size.image), share_of(scene), told)
 
     def share_of(scene: Simulated) -> Tensor:
         return filled_share(scene.field[channel], region.cube_mm, size.grid)
@@ -167,8 +182,11 @@ def objects(models: Sequence[Model], of: Published, size: Size, *, is_learned: b
     """The models of a published data set.
 
     Raises:
-        RunFault: when asked for, where a model has fewer images than the first, or another grid.
+        RunFault: the network wants poses, which these folders do not tell in mm; or, when asked
+            for, where a model has fewer images than the first, or another grid.
     """
+    if size.has_pose:
+        raise RunFault("network.has_pose: published folders do not tell poses in mm")
     views = len(images_of(models[0]))
 
     def sample(number: int, which: Sequence[int], generator: torch.Generator) -> Sample:

@@ -176,11 +176,11 @@ def _answers(
     counts = [n for n in VIEWS if views.fewest <= n <= min(views.most or n, held.views)]
     for number, item in enumerate(held.items[:SCENES]):
         generator = torch.Generator().manual_seed(SEED + 1000 * number)
-        images, wanted = held.sample(number, range(max(counts)), generator)
+        sample = held.sample(number, range(max(counts)), generator)
         distance = load(data.held / f"{item.name}.npz").field[channel]
         for count in counts:
-            found = made.occupancy(images[None, :count])[0]
-            yield _Answer(count, item.owner, found, wanted, distance)
+            found = made.occupancy(*sample.seen(slice(count)))[0]
+            yield _Answer(count, item.owner, found, sample.wanted, distance)
 
 
 def _off(answer: _Answer, level: float, cube_mm: float) -> _Off | None:

@@ -30,19 +30,21 @@ class Family:
     """How one is trained."""
 
     network: nn.Module
-    occupancy: Callable[[Tensor], Tensor]
-    """From images (B, V, 3, H, W) in [0, 1] to probabilities (B, D, D, D)."""
+    occupancy: Callable[..., Tensor]
+    """From images (B, V, 3, H, W) in [0, 1], and poses (B, V, 5) where the size says that it is
+    told them, to probabilities (B, D, D, D)."""
     size: Size
     stages: tuple[str, ...]
     """In their order; a run may leave some out."""
     groups: Callable[[str], list[dict[str, Any]]]
     """Of Adam in a stage."""
-    loss: Callable[[Tensor, Tensor, str], Losses]
-    """Of images and wanted shares in a stage; "total" is minimised."""
+    loss: Callable[..., Losses]
+    """Of images and wanted shares in a stage, and poses as above; "total" is minimised."""
     rate: Callable[[str, float], float]
     """What every learning rate is multiplied by when this share of a stage is done."""
-    shares: Callable[[Tensor], Tensor]
-    """Of images (B, V, 3, H, W): which view contributed where, (B, V, D, D, D), sum 1 over V."""
+    shares: Callable[..., Tensor]
+    """Of images, and poses as above: which view contributed where, (B, V, D, D, D), sum 1 over
+    V."""
     settle: Callable[[Tensor], None] | None = None
     """Given images (B, V, 3, H, W) once, before anything is learned, where a family wants them."""
     largest_loss: float = inf
@@ -90,12 +92,12 @@ def _recurrent(name: str, _: int, changes: Mapping[str, object]) -> Family:
     return Family(
         network=net,
         occupancy=net.occupancy,
-        size=Size(net.shape.image_size, net.shape.grid_size),
+        size=Size(net.shape.image_size, net.shape.grid_size, net.shape.has_pose),
         stages=("whole",),
         groups=lambda _: groups,
-        loss=lambda images, wanted, _: net.loss(images, wanted),
+        loss=lambda images, wanted, _, *poses: net.loss(images, wanted, *poses),
         rate=lambda _, done: schedule.learning_rate(int(done * schedule.iterations)) / full,
-        shares=lambda images: view_shares(net(images)),
+        shares=lambda *seen: view_shares(net(*seen)),
         settle=lambda images: centre(net.encoder, images.flatten(0, 1)),
         largest_loss=schedule.largest_loss,
     )

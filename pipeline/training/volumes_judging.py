@@ -40,8 +40,8 @@ LARGEST_WEIGHT = 0.35
 MEAN_OF = 200
 """Items that the mean shape is the mean of, at most."""
 
-Occupancy = Callable[[Tensor], Tensor]
-"""From images (B, V, 3, H, W) in [0, 1] to probabilities (B, D, D, D)."""
+Occupancy = Callable[..., Tensor]
+"""From what `Sample.seen` gives to probabilities (B, D, D, D)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ def judged(
     found = []
     shown = [count for count in counts if count <= source.views]
     for number, item in enumerate(source.items):
-        images, wanted = _drawn(source, number, max(shown), seed)
-        blind = _judgement(MEAN_SHAPE, 0, item, mean_shape, wanted)
+        drawn = _drawn(source, number, max(shown), seed)
+        blind = _judgement(MEAN_SHAPE, 0, item, mean_shape, drawn.wanted)
         for views in shown:
             with torch.no_grad():
-                made = occupancy(images[None, :views])[0]
-            judgement = _judgement(NETWORK, views, item, made, wanted)
+                made = occupancy(*drawn.seen(slice(views)))[0]
+            judgement = _judgement(NETWORK, views, item, made, drawn.wanted)
             told(judgement)
             found += [judgement, replace(blind, views=views)]
     return found
@@ -150,12 +150,12 @@ def orders(occupancy: Occupancy, source: Source, *, seed: int) -> list[Claim]:
     overlaps: dict[str, list[float]] = {}
     probabilities: dict[str, list[float]] = {}
     for number, item in enumerate(source.items):
-        images, wanted = _drawn(source, number, ORDERED, seed)
+        drawn = _drawn(source, number, ORDERED, seed)
         with torch.no_grad():
             made = torch.stack(
-                [occupancy(images[None, list(order)]) for order in permutations(range(ORDERED))]
+                [occupancy(*drawn.seen(list(order))) for order in permutations(range(ORDERED))]
             )
-        spread = order_spread(made, wanted[None])
+        spread = order_spread(made, drawn.wanted[None])
         overlaps.setdefault(item.owner, []).append(float(spread.overlap))
         probabilities.setdefault(item.owner, []).append(float(spread.probability))
     return [
@@ -166,7 +166,7 @@ def orders(occupancy: Occupancy, source: Source, *, seed: int) -> list[Claim]:
 
 def corrupted(
     occupancy: Occupancy,
-    shares: Callable[[Tensor], Tensor],
+    shares: Callable[..., Tensor],
     source: Source,
     *,
     seed: int,
@@ -175,24 +175,25 @@ def corrupted(
 
     Args:
         occupancy: Of the network.
-        shares: From images (1, V, 3, H, W) to the share of each view (1, V, D, D, D).
+        shares: From what `Sample.seen` gives to the share of each view (1, V, D, D, D).
         source: Items to judge on.
         seed: Of what is drawn for the images, and of the noise.
     """
     gained: dict[str, list[float]] = {}
     weighed: dict[str, list[float]] = {}
     for number, item in enumerate(source.items):
-        images, wanted = _drawn(source, number, ORDERED, seed)
+        drawn = _drawn(source, number, ORDERED, seed)
         # the channels of a radiograph are one piece of memory
-        images = images.clone()
+        images, wanted = drawn.images.clone(), drawn.wanted
         noise = torch.Generator().manual_seed(seed + number)
         images[CORRUPTED] = torch.rand(images[0].shape, generator=noise)
         with torch.no_grad():
-            fused = occupancy(images[None])
-            plain = torch.stack([occupancy(image[None, None]) for image in images]).mean(dim=0)
+            noisy = drawn._replace(images=images)
+            fused = occupancy(*noisy.seen())
+            plain = torch.stack([occupancy(*noisy.seen([n])) for n in range(ORDERED)]).mean(dim=0)
             gain = overlap(fused, wanted[None]) - overlap(plain, wanted[None])
             gained.setdefault(item.owner, []).append(float(gain))
-            share = float(shares(images[None])[0, CORRUPTED].mean())
+            share = float(shares(*noisy.seen())[0, CORRUPTED].mean())
             weighed.setdefault(item.owner, []).append(share)
     gain_of, share_of = _over_owners(gained), _over_owners(weighed)
     name = "IoU at .4 of the fused volume less that of the plain mean, one view of three noise"

@@ -174,10 +174,10 @@ def _step(run: Run, plan: Plan, here: Batch, of: Team) -> Line:
     rate = _rate(run.family, plan, stage, (run.step - before) / stage.steps)
     for group in run.optimiser.param_groups:
         group["lr"] = group["full_rate"] * rate
-    images, wanted = (part.to(plan.device) for part in here)
+    images, wanted, *poses = (part.to(plan.device) for part in here if part is not None)
     device = torch.device(plan.device).type
     with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
-        losses = run.family.loss(images, wanted, stage.name)
+        losses = run.family.loss(images, wanted, stage.name, *poses)
     values = {name: float(value.detach()) for name, value in losses.items()}
     if not isfinite(values["total"]) or values["total"] > run.family.largest_loss:
         raise RunFault(f"The loss of step {run.step} is {values['total']:g}: lower the rate")
