@@ -1,4 +1,4 @@
-"""`evaluate` of a run file that names a volumetric family: the tables, as Markdown and as JSON.
+"""`evaluate` of a run file that names a volumetric family: tables as Markdown and JSON, cubes.
 
 python -m pipeline.training.volumes_evaluating run.toml
 """
@@ -15,6 +15,7 @@ from pipeline.training import volumes_scenes
 from pipeline.training.published_layout import Published, split
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes import Say, learned_by
+from pipeline.training.volumes_cubes import write_cubes
 from pipeline.training.volumes_data import Size, Source, objects
 from pipeline.training.volumes_families import family
 from pipeline.training.volumes_judging import (
@@ -64,6 +65,8 @@ def evaluate(path: Path, say: Say = print) -> Path:
     told = json.dumps(as_json(found, claims), indent=1)
     (plan.folder / "results.json").write_text(told, encoding="utf-8")
     say(text)
+    for file in write_cubes(made, run, held):
+        say(f"{file}: cubes of what is filled")
     return results
 
 

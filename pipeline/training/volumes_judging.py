@@ -100,12 +100,12 @@ def judged(
     found = []
     shown = [count for count in counts if count <= source.views]
     for number, item in enumerate(source.items):
-        drawn = _drawn(source, number, max(shown), seed)
-        blind = _judgement(MEAN_SHAPE, 0, item, mean_shape, drawn.wanted)
+        sample = drawn(source, number, max(shown), seed)
+        blind = _judgement(MEAN_SHAPE, 0, item, mean_shape, sample.wanted)
         for views in shown:
             with torch.no_grad():
-                made = occupancy(*drawn.seen(slice(views)))[0]
-            judgement = _judgement(NETWORK, views, item, made, drawn.wanted)
+                made = occupancy(*sample.seen(slice(views)))[0]
+            judgement = _judgement(NETWORK, views, item, made, sample.wanted)
             told(judgement)
             found += [judgement, replace(blind, views=views)]
     return found
@@ -150,12 +150,12 @@ def orders(occupancy: Occupancy, source: Source, *, seed: int) -> list[Claim]:
     overlaps: dict[str, list[float]] = {}
     probabilities: dict[str, list[float]] = {}
     for number, item in enumerate(source.items):
-        drawn = _drawn(source, number, ORDERED, seed)
+        sample = drawn(source, number, ORDERED, seed)
         with torch.no_grad():
             made = torch.stack(
-                [occupancy(*drawn.seen(list(order))) for order in permutations(range(ORDERED))]
+                [occupancy(*sample.seen(list(order))) for order in permutations(range(ORDERED))]
             )
-        spread = order_spread(made, drawn.wanted[None])
+        spread = order_spread(made, sample.wanted[None])
         overlaps.setdefault(item.owner, []).append(float(spread.overlap))
         probabilities.setdefault(item.owner, []).append(float(spread.probability))
     return [
@@ -182,13 +182,13 @@ def corrupted(
     gained: dict[str, list[float]] = {}
     weighed: dict[str, list[float]] = {}
     for number, item in enumerate(source.items):
-        drawn = _drawn(source, number, ORDERED, seed)
+        sample = drawn(source, number, ORDERED, seed)
         # the channels of a radiograph are one piece of memory
-        images, wanted = drawn.images.clone(), drawn.wanted
+        images, wanted = sample.images.clone(), sample.wanted
         noise = torch.Generator().manual_seed(seed + number)
         images[CORRUPTED] = torch.rand(images[0].shape, generator=noise)
         with torch.no_grad():
-            noisy = drawn._replace(images=images)
+            noisy = sample._replace(images=images)
             fused = occupancy(*noisy.seen())
             plain = torch.stack([occupancy(*noisy.seen([n])) for n in range(ORDERED)]).mean(dim=0)
             gain = overlap(fused, wanted[None]) - overlap(plain, wanted[None])
@@ -204,7 +204,7 @@ def corrupted(
     ]
 
 
-def _drawn(source: Source, number: int, views: int, seed: int) -> Sample:
+def drawn(source: Source, number: int, views: int, seed: int) -> Sample:
     """The first views of an item; the same seed, the same images."""
     generator = torch.Generator().manual_seed(seed + 1000 * number)
     return source.sample(number, range(views), generator)
