@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.beam import beam
+from pipeline.models.framing import FIELD
 from pipeline.projection import grid
 from pipeline.simulate import line_integrals
 from pipeline.training.extents import Extent
@@ -39,8 +40,6 @@ TURN_DEG, SHIFT_MM, SCALE = 3.0, 5.0, 0.05
 """Deviations from how hips usually stand, of what the bones do not tell."""
 STRETCH, ASIDE_MM = (0.88, 1.12), 20.0
 """Sizes and shifts that the bones may ask for: a thigh that is drawn aside asks for too much."""
-SHOWN_MM = 150.0
-"""A radiograph shows about so much to each side of the isocentre."""
 LEAST_SEEN_MM = 60.0
 """Bones that seem to be less deep than this were not seen from the side."""
 
@@ -85,23 +84,31 @@ def load(path: Path, region: Region, fold: int | None) -> tuple[RealBody, ...]:
     if maps.names != NAMES:
         raise ValueError(f"{path} holds no bodies about hips but {', '.join(maps.names[:3])}")
     return tuple(
-        body_of(torch.from_numpy(maps.labels(case)), maps.box_mm[0], region.pivot)
+        body_of(
+            torch.from_numpy(maps.labels(case)),
+            maps.box_mm[0],
+            region.pivot,
+            shown_mm=region.cube_mm * FIELD,
+        )
         for case in maps.trained_in(fold)
     )
 
 
-def body_of(labels: Tensor, edge_mm: float, middle: tuple[float, float, float]) -> RealBody:
+def body_of(
+    labels: Tensor, edge_mm: float, middle: tuple[float, float, float], *, shown_mm: float
+) -> RealBody:
     """The body of the labels of a cube.
 
     Args:
         labels: (N, N, N) uint8, axes z, y, x.
         edge_mm: Of the cube.
         middle: Of the cube, x y z in the region frame, mm.
+        shown_mm: By a radiograph at the isocentre, on each side half.
     """
     region_from_index = torch.from_numpy(grid(edge_mm, len(labels), middle))
     index = (labels == BONE).nonzero().double()
     at = index @ region_from_index[:3, :3].T + region_from_index[:3, 3]
-    at = at[(at.abs() < SHOWN_MM).all(dim=-1), :2].float()
+    at = at[(at.abs() < shown_mm / 2).all(dim=-1), :2].float()
     both = torch.cat([torch.zeros(1, 2), at])
     bones = Extent(both.amin(dim=0), both.amax(dim=0))
     body = labels.nonzero()

@@ -55,7 +55,7 @@ def a_body(*, of_side: int = 1) -> RealBody:
     labels[:, 28:36, 28:36] = BONE
     middle = VOXELS // 2 + 15 * of_side
     labels[:, 28:36, middle - 4 : middle + 4] = MUSCLE
-    return body_of(labels, EDGE_MM, (0.0, 0.0, 0.0))
+    return body_of(labels, EDGE_MM, (0.0, 0.0, 0.0), shown_mm=300.0)
 
 
 def test_a_ray_passes_the_length_of_the_muscle_and_of_the_fat_around_it() -> None:
@@ -116,6 +116,19 @@ def test_two_cameras_in_one_place_see_the_same_body() -> None:
         assert (one - without).abs().max() > 0.1
 
 
+def test_bones_count_as_far_as_a_radiograph_shows_them() -> None:
+    labels = torch.zeros(VOXELS, VOXELS, VOXELS, dtype=torch.uint8)
+    labels[28:36, 10:40, 22:60] = BONE
+
+    near, wide = (
+        body_of(labels, EDGE_MM, (0.0, 0.0, 0.0), shown_mm=shown).bones for shown in (100.0, 300.0)
+    )
+
+    # centres of voxels of 4 mm, the cube begins at -128 mm
+    assert [wide.low.tolist(), wide.high.tolist()] == [[-38.0, -86.0], [110.0, 30.0]]
+    assert [near.low.tolist(), near.high.tolist()] == [[-38.0, -46.0], [46.0, 30.0]]
+
+
 @pytest.mark.parametrize("aside", [-12.0, 9.0])
 def test_a_body_moves_to_where_the_bones_are_seen(aside: float) -> None:
     seen = Extent(torch.tensor([-80.0, -70.0]), torch.tensor([140.0, 90.0]))
@@ -161,7 +174,7 @@ def test_a_thinner_patient_has_less_fat_under_the_skin_and_the_same_muscles() ->
     labels[:, :, 20:24] = MUSCLE
     for layer in range(12):
         labels[:, :, 24 + layer] = BONE + 1 + layer
-    own = body_of(labels, EDGE_MM, (0.0, 0.0, 0.0))
+    own = body_of(labels, EDGE_MM, (0.0, 0.0, 0.0), shown_mm=300.0)
 
     fat, muscle = [], []
     for seed in range(20):

@@ -43,7 +43,7 @@ def seeded(seed: int = 1) -> torch.Generator:
 def a_body() -> RealBody:
     labels = torch.zeros(32, 32, 32, dtype=torch.uint8)
     labels[:, 8:24, 6:26] = MUSCLE
-    return body_of(labels, EDGE_MM, (0.0, 0.0, 0.0))
+    return body_of(labels, EDGE_MM, (0.0, 0.0, 0.0), shown_mm=300.0)
 
 
 def an_archive(path: Path, names: tuple[str, ...] = NAMES) -> Path:
