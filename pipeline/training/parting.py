@@ -1,9 +1,9 @@
 """The bodies of a joint, told apart in the fields of an archive.
 
 Target bones have channels of their own. Neighbours stand in one channel together, and so do all
-bones of the wide cube. There, every bone is a basin of the distance: the watershed between two
-basins runs through the gap between two bones. The planes of the joint say which body a basin
-belongs to, by most of its floor, and so need not fit a gap exactly.
+bones of the wide cube. There, a point belongs where the nearest bone lies under its surface: the
+planes of a joint are asked `UNDER_MM` deep, so that they divide bones along the gap between them,
+though no plane fits such a gap. Nothing but torch is needed.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import ndimage
-from scipy.spatial import cKDTree
-from skimage.segmentation import watershed
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from pipeline.training.joints import HalfSpace, Joint
 from pipeline.training.posing import centres
-from pipeline.training.regions import Region, Triple
+from pipeline.training.regions import Region
 
-FLOOR_MM = 2.0
-"""Depth within a bone at which it is one basin; two bones never meet so deep."""
-REACH_MM = 10.0
-"""From a surface; beyond it, distances only say that nothing is near."""
+UNDER_MM = 10.0
+"""Half of what a patella is thick."""
+APART_MM = 4.0
+"""Least distance to a bone of another body: no film of it is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +40,10 @@ class Part:
 def parted(region: Region, near: Tensor, far: Tensor, joint: Joint) -> list[Part]:
     """The bodies of the joint, in their order, and last what belongs to none of them."""
     every = range(len(joint.bodies))
-    wide = divided(
-        far, region.far_mm, places(far.shape[-1], region.far_mm, region.pivot, joint, every)
-    )
+    pivot = torch.tensor(region.pivot)
     held = [n for n in every if set(joint.bodies[n].bones) & set(region.neighbours)]
-    beside = divided(
-        near[-1], region.cube_mm, places(near.shape[-1], region.cube_mm, region.pivot, joint, held)
-    )
+    beside = _divided(near[-1], region.cube_mm, pivot, joint, held)
+    wide = _divided(far, region.far_mm, pivot, joint, every)
     parts = []
     for number, body in enumerate(joint.bodies):
         own = tuple(n for n, bone in enumerate(region.targets) if bone in body.bones)
@@ -58,55 +52,27 @@ def parted(region: Region, near: Tensor, far: Tensor, joint: Joint) -> list[Part
     return [*parts, Part((), beside[-1][None], wide[-1])]
 
 
-def places(
-    size: int, cube_mm: float, pivot: Triple, joint: Joint, present: Sequence[int]
+def _divided(
+    union: Tensor, cube_mm: float, pivot: Tensor, joint: Joint, present: Sequence[int]
 ) -> dict[int, Tensor]:
-    """(N, N, N) bool, the place of each body that is present, and, at -1, what is left."""
-    points = centres(size, cube_mm, torch.device("cpu")) - torch.tensor(pivot)
+    """Bones (N, N, N) mm as those of each body that is present, and, at -1, of none."""
     if not present:
-        return {-1: torch.ones_like(points[..., 0], dtype=torch.bool)}
-    left = _is_within(points, joint.own)
-    found = {-1: ~left}
-    for number in present[:-1]:
-        found[number] = left.clone()
-        for one in joint.bodies[number].within:
-            found[number] &= _is_within(points, one)
-        left = left & ~found[number]
-    return {**found, present[-1]: left}
-
-
-def divided(union: Tensor, cube_mm: float, of: dict[int, Tensor]) -> dict[int, Tensor]:
-    """Bones (N, N, N) mm as those of each place: each basin goes to where most of its floor is."""
-    if len(of) == 1:
-        return dict.fromkeys(of, union)
-    is_floor = union < -FLOOR_MM
-    floors, count = ndimage.label(is_floor.numpy())
-    basins = torch.from_numpy(watershed(union.numpy(), floors, mask=(union < REACH_MM).numpy()))
-    on_floor = torch.from_numpy(floors)[is_floor].long()
-    votes = [on_floor[place[is_floor]].bincount(minlength=count + 1) for place in of.values()]
-    owner = torch.stack(votes).argmax(dim=0)[basins.long()]
-    return {
-        number: _alone(union, cube_mm, (owner == row) & (basins > 0), (owner != row) & (basins > 0))
-        for row, number in enumerate(of)
-    }
-
-
-def _alone(union: Tensor, cube_mm: float, own: Tensor, others: Tensor) -> Tensor:
-    """(N, N, N) mm: where `others` are, the distance is that to the surface of `own`."""
+        return {-1: union}
+    points = centres(union.shape[-1], cube_mm, union.device) - pivot
     voxel = cube_mm / union.shape[-1]
-    points = centres(union.shape[-1], cube_mm, union.device)
-    surface = own & (union.abs() < voxel)
-    alone, limit = union.clone(), float(union.max())
-    alone[others] = limit
-    if surface.any():
-        tree = cKDTree(points[surface].numpy())
-        away, nearest = tree.query(points[others].numpy(), distance_upper_bound=REACH_MM)
-        reached = torch.from_numpy(np.isfinite(away))
-        beyond = union[surface][torch.from_numpy(nearest)[reached]]
-        alone[others.nonzero()[reached].unbind(-1)] = (
-            torch.from_numpy(away)[reached].float() + beyond
-        )
-    return alone.clamp(max=limit)
+    slope = torch.stack(torch.gradient(union, spacing=voxel, dim=(2, 1, 0)), dim=-1)
+    under = points - normalize(slope, dim=-1) * (union + UNDER_MM).clamp(min=0)[..., None]
+    left = _is_within(under, joint.own)
+    places = {-1: ~left}
+    for number in present[:-1]:
+        place = left.clone()
+        for one in joint.bodies[number].within:
+            place &= _is_within(under, one)
+        places[number], left = place, left & ~place
+    places[present[-1]] = left
+    # a bone of another body is no less far than its own surface is deep
+    foreign = union.abs() + APART_MM
+    return {number: torch.where(place, union, foreign) for number, place in places.items()}
 
 
 def _is_within(points: Tensor, space: HalfSpace) -> Tensor:
