@@ -7,6 +7,7 @@
     found.bones[0].probability.array    # (128, 128, 128)
     found.figures, found.assumptions    # what was checked, and what was not measured
     found.reasons                       # why a node would withhold this result; empty if it is fine
+    found.shares                        # what an engine that weighs its views took from each
 
 Arrays instead of files need their cameras: `pipeline.camera.camera` makes one of distances and
 angles, `pipeline.camera.view_from_matrices` one of a calibration. Their axes must be those of the

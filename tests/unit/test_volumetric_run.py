@@ -11,6 +11,7 @@ from pydicom import Dataset, dcmread
 from node.settings import Destination, Settings
 from node.translate import new_job
 from pipeline import weights
+from pipeline.contributions import ALIKE, COLOURS
 from pipeline.registry import algorithm
 from pipeline.run import run
 from pipeline.types import ObjectKind, Reconstructed, Refused, Side
@@ -72,6 +73,21 @@ def test_a_job_of_the_engine_gives_objects_that_are_named_after_it(folder: Path)
         told = texts(dcmread(of_kind(made.objects, kind)[0]))
         assert "Pix2Vox++/F" in told, kind
         assert digest in told, kind
+
+
+def test_the_key_image_of_a_job_says_which_view_contributed_where(folder: Path) -> None:
+    kinds = (ObjectKind.KEY_IMAGE, ObjectKind.REPORT)
+    asked = request(folder.parent / "job", two_views(), model=ENGINE, kinds=kinds)
+
+    made = run(asked)
+
+    assert isinstance(made, Reconstructed)
+    page = dcmread(of_kind(made.objects, ObjectKind.KEY_IMAGE)[0]).pixel_array
+    for rgb in (*COLOURS[:2], ALIKE):
+        assert (page == rgb).all(axis=-1).any(), rgb
+    told = texts(dcmread(of_kind(made.objects, ObjectKind.REPORT)[0]))
+    for view in ("AP", "LL"):
+        assert f"share of the model taken from the view {view}" in told
 
 
 def test_a_study_that_it_cannot_serve_is_refused_with_the_reason(folder: Path) -> None:
