@@ -92,7 +92,7 @@ def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> S
     bones, everything = torch.zeros_like(near) + near.max(), torch.zeros_like(far) + far.max()
     for part, move in zip(parts, moved(region, parts, pose, bend), strict=True):
         back = torch.linalg.inv(move)
-        held = transformed(in_scene(_held(part.far, region.far_mm), pose), move)
+        held = transformed(_in_scene(_held(part.far, region.far_mm), pose), move)
         at = _box(held, near.shape[-1], region.cube_mm, float(near.max()))
         points = centres(near.shape[-1], region.cube_mm, near.device)[at]
         if points.numel():
@@ -113,7 +113,7 @@ def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> S
 def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:
     """(B + 1, 4, 4): where each part of the straight scene is in the bent one, rigid, mm."""
     bodies = bend.joint.bodies
-    first, second = in_scene(_about(region, *bend.joint.axis), pose)
+    first, second = _in_scene(_about(region, *bend.joint.axis), pose)
     axis, middle = normalize(second - first, dim=0), (first + second) / 2
     moves = torch.eye(4).repeat(len(parts), 1, 1)
     # whoever hangs on another body comes after it
@@ -127,7 +127,7 @@ def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:
         moves[number, :3, 3] += moves[number, :3, :3] @ bend.slides[number]
         moves[number, :3, 3] += _glide(region, parts, pose, bend, number, moves)
     stands = next(n for n, part in enumerate(parts) if 0 in part.targets)
-    origin = in_scene(torch.zeros(1, 3), pose)
+    origin = _in_scene(torch.zeros(1, 3), pose)
     lean = torch.eye(4)
     lean[:3, :3] = rotation(-axis * bend.flexion * bend.lean)
     lean[:3, 3] = (origin - transformed(transformed(origin, moves[stands]), lean))[0]
@@ -135,7 +135,7 @@ def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:
     return moves
 
 
-def in_scene(points: Tensor, pose: Pose) -> Tensor:
+def _in_scene(points: Tensor, pose: Pose) -> Tensor:
     """(N, 3) mm: where points (N, 3) of the region are in the straight scene."""
     scene_from_region = torch.linalg.inv(pose.region_from_scene)
     there = transformed(points, scene_from_region)
@@ -151,19 +151,18 @@ def _glide(
     """(3,) mm that bring a body as near to the base as it was, and its tether to its length."""
     joint, move = bend.joint, moves[number]
     body, slack = joint.bodies[number], bend.slacks[number]
-    base = parts[len(joint.bodies) - 1]
-    union = base.near.amin(dim=0, keepdim=True)
-    surface = _surface(parts[number], region)
+    base = parts[len(joint.bodies) - 1].near.amin(dim=0, keepdim=True)
+    surface = _surface(parts[number], region.cube_mm)
     back = pose.region_from_scene[:3, :3]
     towards = normalize(move[:3, :3] @ torch.linalg.solve(back, torch.tensor(body.towards)), dim=0)
 
     def gap(at: Tensor) -> Tensor:
         there = in_region(at[:, None, None], pose)
-        away = found(union, region.cube_mm, base.far, region.far_mm, there).flatten()
+        away = looked_up(base, there, region.cube_mm).flatten()
         return (away + surface.distances).amin()
 
     shift = torch.zeros(3)
-    straight = in_scene(surface.points, pose)
+    straight = _in_scene(surface.points, pose)
     before, turned = gap(straight), transformed(straight, move)
     for _ in range(ROUNDS):
         shift = shift + towards * (gap(turned + shift) - before)
@@ -179,7 +178,7 @@ def _glide(
 
 def _tethered(region: Region, tether: Tether, pose: Pose) -> Tensor:
     """(2, 3) mm: both ends in the straight scene."""
-    return in_scene(_about(region, tether.start, tether.end), pose)
+    return _in_scene(_about(region, tether.start, tether.end), pose)
 
 
 def _held(far: Tensor, cube_mm: float) -> Tensor:
@@ -200,19 +199,13 @@ def _box(points: Tensor, size: int, cube_mm: float, margin: float) -> tuple[slic
     return z, y, x
 
 
-def _surface(part: Part, region: Region) -> _Surface:
-    """What of a body is near its surface, coarsely beyond the cube, thinned."""
-    near, far = part.near.amin(dim=0), part.far
-    points = centres(near.shape[-1], region.cube_mm, near.device)
-    fine = near.abs() < region.cube_mm / near.shape[-1] / 2
-    wide = centres(far.shape[-1], region.far_mm, far.device)
-    coarse = far.abs() < region.far_mm / far.shape[-1] / 2
-    coarse &= wide.abs().amax(dim=-1) > region.cube_mm / 2
-    every = max(1, int(fine.sum()) // SURFACE_POINTS)
-    return _Surface(
-        torch.cat([points[fine][::every], wide[coarse]]),
-        torch.cat([near[fine][::every], far[coarse]]),
-    )
+def _surface(part: Part, cube_mm: float) -> _Surface:
+    """What of a body is near its surface within the cube, of its targets if it has any, thinned."""
+    bone = (part.near[:-1] if part.targets else part.near).amin(dim=0)
+    is_near = bone.abs() < cube_mm / bone.shape[-1] / 2
+    every = max(1, int(is_near.sum()) // SURFACE_POINTS)
+    points = centres(bone.shape[-1], cube_mm, bone.device)
+    return _Surface(points[is_near][::every], bone[is_near][::every])
 
 
 def _about(region: Region, *points: Triple) -> Tensor:
