@@ -20,6 +20,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from node.arriving import FRAGMENT_HEADER, IS_COMMAND, IS_LAST, PDU_HEADER, Arriving
 from node.header import is_uid
+from storage.errors import StoreUnavailable
 
 LONGEST_COMMAND_BYTES: Final = 512
 """A P-DATA-TF with the command: two UIDs of 64 characters, and all else has 124 bytes."""
@@ -125,10 +126,13 @@ class Storing:
         """The file is begun.
 
         Raises:
-            OSError: it cannot be made.
+            StoreUnavailable: it cannot be made.
         """
         self.request = request
-        self._handle, name = tempfile.mkstemp(suffix=".dcm")
+        try:
+            self._handle, name = tempfile.mkstemp(suffix=".dcm")
+        except OSError as fault:
+            raise StoreUnavailable(f"no file can be begun: {fault.strerror}") from fault
         self.path = Path(name)
         self.arriving = Arriving(self._handle, b"", most_bytes)
         self.arriving.write(memoryview(file_head(request, transfer_syntax_uid)))

@@ -16,7 +16,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import create_file_meta
 from pynetdicom.pdu import P_DATA_TF
 
-from node.storing import StoreRequest, file_head, plain_store
+from node.storing import StoreRequest, Storing, file_head, plain_store
+from storage.errors import StoreUnavailable
 from tests.parrot import c_store_rq, p_data
 
 CLASS = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -136,6 +137,15 @@ def test_a_file_begins_byte_for_byte_as_pynetdicom_begins_it(instance: str) -> N
     write_file_meta_info(expected, meta)
 
     assert file_head(StoreRequest(1, 1, CLASS, instance), syntax) == expected.getvalue()
+
+
+def test_a_file_that_cannot_be_begun_is_a_fault_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(StoreUnavailable):
+        Storing(StoreRequest(1, 1, CLASS, "1.2.3"), "1.2.840.10008.1.2.1", 1 << 20)
 
 
 def test_a_handler_gets_what_pynetdicom_would_give_it() -> None:
