@@ -9,7 +9,7 @@ condyles differ. Who stands upright is drawn too: a share of the flexion is the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import radians
 from typing import NamedTuple
 
@@ -86,11 +86,15 @@ def draw_bend(region: Region, pose: PoseRange, generator: torch.Generator) -> Be
     )
 
 
-def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> Scene:
-    """The bones of a case, taken into `pose` and bent; `near` and `far` as for `posing.posed`."""
+def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> tuple[Scene, Pose]:
+    """The bones of a case, taken into `pose` and bent, and the pose that says so.
+
+    `near` and `far` are as for `posing.posed`.
+    """
     parts = parted(region, near, far, bend.joint)
+    moves = moved(region, parts, pose, bend)
     bones, everything = torch.zeros_like(near) + near.max(), torch.zeros_like(far) + far.max()
-    for part, move in zip(parts, moved(region, parts, pose, bend), strict=True):
+    for part, move in zip(parts, moves, strict=True):
         back = torch.linalg.inv(move)
         held = transformed(_in_scene(_held(part.far, region.far_mm), pose), move)
         at = _box(held, near.shape[-1], region.cube_mm, float(near.max()))
@@ -107,7 +111,11 @@ def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> S
             there = in_region(transformed(points, back), pose)
             known = looked_up(part.far[None], there, region.far_mm)[0]
             everything[at] = torch.minimum(everything[at], known)
-    return Scene(bones, region.cube_mm, everything, region.far_mm)
+    order = sorted((target, n) for n, part in enumerate(parts) for target in part.targets)
+    return (
+        Scene(bones, region.cube_mm, everything, region.far_mm),
+        replace(pose, moves=moves[[number for _, number in order]]),
+    )
 
 
 def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:

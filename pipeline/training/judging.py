@@ -198,7 +198,7 @@ def _one(
         true = archive.mesh(case, bone)
         if true is None or not case.has[channel]:
             continue
-        placed = Mesh(in_scene(true.vertices, pose), true.faces.numpy())
+        placed = Mesh(in_scene(true.vertices, pose, channel), true.faces.numpy())
         made = isosurface(distances[channel], edge)
         overlap = dice(truth[channel] < 0, distances[channel] < 0)
         reach = edge / 2 - MARGIN_MM

@@ -155,7 +155,7 @@ def _truth(
         true = archive.mesh(case, bone)
         if true is not None and case.has[channel]:
             inside[bone] = scene.near[channel] < 0
-            surfaces[bone] = Mesh(in_scene(true.vertices, pose), true.faces.numpy())
+            surfaces[bone] = Mesh(in_scene(true.vertices, pose, channel), true.faces.numpy())
     nearest = scene.near.amin(dim=0)
     whole = isosurface(nearest.numpy(), archive.region.cube_mm)
     if whole is not None:

@@ -162,7 +162,7 @@ def simulate(
     if bend is None:
         scene = posed(near, region.cube_mm, far, drawn)
     else:
-        scene = bent(region, near, far, drawn, bend)
+        scene, drawn = bent(region, near, far, drawn, bend)
     cameras = [shot.camera(image_size) for shot in shots]
     thickness = bone_thickness(
         without_neighbours(scene) if targets_only else scene,

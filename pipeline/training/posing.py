@@ -49,6 +49,8 @@ class Pose:
     displacement: Tensor
     """(3, G, G, G) mm, x y z, added after the affine; over the far cube."""
     far_cube_mm: float
+    moves: Tensor | None = None
+    """(T, 4, 4): where a bent joint has taken each target bone from there; None if straight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,11 @@ def isosurface(distance: NDArray[np.float32], cube_mm: float) -> Mesh | None:
     return Mesh(points.astype(np.float64), faces[:, ::-1].astype(np.int64))
 
 
-def in_scene(vertices: Tensor, pose: Pose) -> NDArray[np.float64]:
-    """Vertices of the region frame in the scene; a rigid pose has no displacement."""
+def in_scene(vertices: Tensor, pose: Pose, channel: int) -> NDArray[np.float64]:
+    """Vertices of a target of the region in the scene; a rigid pose has no displacement."""
     affine = torch.linalg.inv(pose.region_from_scene.double())
+    if pose.moves is not None:
+        affine = pose.moves[channel].double() @ affine
     return _moved(vertices.double().numpy(), affine.numpy())
 
 

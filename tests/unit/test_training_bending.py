@@ -15,6 +15,7 @@ from pipeline.training.joints import JOINTS, KNEE
 from pipeline.training.parting import parted
 from pipeline.training.posing import RIGID, STILL, PoseRange, Scene, centres, draw, posed
 from pipeline.training.regions import REGIONS, Region, region_named
+from pipeline.training.surfaces import in_scene
 
 
 def _small(name: str) -> Region:
@@ -73,7 +74,7 @@ def _bend(flexion_deg: float, lean: float) -> Bend:
 def _bent(flexion_deg: float, lean: float = 0.0, region: Region = REGION) -> Scene:
     near, far = _fields(region)
     pose = draw(STILL, region.far_mm, torch.Generator())
-    return bent(region, near, far, pose, _bend(flexion_deg, lean))
+    return bent(region, near, far, pose, _bend(flexion_deg, lean))[0]
 
 
 @cache
@@ -210,7 +211,7 @@ def test_the_shaft_of_a_bent_tibia_stays_attached_in_the_near_and_in_the_far(nam
     shaft = along + torch.tensor([0.0, 5.0, 0.0]) + torch.tensor(region.pivot)
     there = shaft @ tibia[:3, :3].T + tibia[:3, 3]
 
-    scene = bent(region, near, far, pose, bend)
+    scene, _ = bent(region, near, far, pose, bend)
 
     assert (_at(scene.far, there, region.far_mm) < -5).all()
     held = there[(there.abs() < region.cube_mm / 2 - 4).all(dim=-1)]
@@ -251,6 +252,18 @@ def test_parts_together_are_all_bones_and_no_two_share_any(name: str) -> None:
     beside = torch.stack([part.near[-1] for part in parts])
     assert torch.equal(beside.amin(dim=0) < 0, near[-1] < 0)
     assert ((beside < 0).sum(dim=0) <= 1).all()
+
+
+def test_true_surfaces_are_judged_where_the_bend_has_taken_them() -> None:
+    near, far = _fields(REGION)
+    pose = draw(RIGID, REGION.far_mm, torch.Generator().manual_seed(3))
+    heights = torch.arange(-60.0, -25.0, 5.0)[:, None] * torch.tensor([0.0, 0.0, 1.0])
+    shin = heights + torch.tensor([0.0, 5.0 - 14.0, 0.0])
+
+    scene, there = bent(REGION, near, far, pose, _bend(30.0, 0.5))
+
+    placed = torch.from_numpy(in_scene(shin, there, TIBIA)).float()
+    assert _at(scene.near[TIBIA], placed, REGION.cube_mm).abs().max() < 0.6
 
 
 def _at(field: Tensor, points: Tensor, edge: float) -> Tensor:
