@@ -57,7 +57,7 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
         f"{archive.region.name}: {len(cases)} legs of {len({c.person for c in cases})} people"
         f" to learn from, {settings.pool.scenes} scenes"
     )
-    bodies = _bodies(settings, archive)
+    bodies = bodies_of(settings, archive)
     _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
     if run.step == 0 and settings.begin_with:
@@ -80,13 +80,20 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
     return is_done
 
 
-def _bodies(settings: RunSettings, archive: Archive) -> tuple[RealBody, ...]:
+def bodies_of(
+    settings: RunSettings, archive: Archive, *, is_judged: bool = False
+) -> tuple[RealBody, ...]:
+    """The bodies of real people that the run learns from, or those that it does not.
+
+    Raises:
+        RunFault: what it names holds none.
+    """
     if settings.bodies is None:
         return ()
     if not settings.bodies.exists():
         raise RunFault(f"There are no bodies {settings.bodies}: make them with label_sets")
     try:
-        return real_bodies.load(settings.bodies, archive.region, settings.fold)
+        return real_bodies.load(settings.bodies, archive.region, settings.fold, is_judged=is_judged)
     except ValueError as fault:
         raise RunFault(str(fault)) from fault
 

@@ -9,9 +9,9 @@ import torch
 
 from pipeline.models.closer import Near
 from pipeline.training.archive import Archive, Case
-from pipeline.training.command import Say, archive_of, trained
+from pipeline.training.command import Say, archive_of, bodies_of, trained
 from pipeline.training.given import network
-from pipeline.training.judging import as_json, as_markdown, judged, summarised
+from pipeline.training.judging import as_json, as_markdown, conditions_of, judged, summarised
 from pipeline.training.regions import WITHIN, Region
 from pipeline.training.settings import RunFault, RunSettings, read
 
@@ -27,10 +27,12 @@ def evaluate(path: Path, say: Say = print) -> Path:
     cases = left_out(archive, settings)
     net, step = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
+    learned, others = (bodies_of(settings, archive, is_judged=judges) for judges in (False, True))
     found = judged(
         network(net, size=archive.region.voxels, closer=nears_of(path, settings, archive.region)),
         archive,
         cases,
+        conditions_of(archive.region, learned, others),
         image_size=settings.network.image_size,
         seed=settings.evaluation.seed,
         repeats=settings.evaluation.repeats,

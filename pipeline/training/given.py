@@ -17,6 +17,7 @@ from pipeline.models.lifting import Lifting, Seen
 from pipeline.training.batches import Conditions, taken_of
 from pipeline.training.exposure import Exposure, in_finer_pixels
 from pipeline.training.pool import Simulated
+from pipeline.training.real_bodies import RealBody
 from pipeline.types import Radiograph
 
 FINER = 2
@@ -76,6 +77,7 @@ def given_of(
     outlines: Tensor,
     cube_mm: float,
     generator: torch.Generator,
+    bodies: Sequence[RealBody] = (),
 ) -> Given:
     """These views of a scene that was simulated in `FINER` pixels.
 
@@ -87,13 +89,15 @@ def given_of(
         outlines: As in `Given`.
         cube_mm: Edge of the region's cube.
         generator: Of all that is drawn.
+        bodies: Of real people, one of which the patient has; without any, one of closed form.
     """
     taken = taken_of(
         simulated,
         views,
-        Conditions(exposure=in_finer_pixels(exposure, FINER)),
+        Conditions(exposure=in_finer_pixels(exposure, FINER), bodies=1.0),
         is_wrong=is_told_wrongly,
         generator=generator,
+        bodies=bodies,
     )
     radiographs = tuple(
         Radiograph(image.numpy(), valid.numpy(), view, "", str(number), "")

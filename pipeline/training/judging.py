@@ -9,7 +9,7 @@ runs where `evaluate` runs, not on a bare GPU machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 
 import torch
@@ -20,10 +20,13 @@ from pipeline.projection import binned
 from pipeline.training.archive import Archive, Case
 from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.given import FINER, Reconstruct, given_of
+from pipeline.training.joints import JOINTS
 from pipeline.training.outlines import true_outlines
 from pipeline.training.over_people import by_person, interval
 from pipeline.training.pool import Shot, simulate
-from pipeline.training.posing import RIGID
+from pipeline.training.posing import RIGID, PoseRange
+from pipeline.training.real_bodies import RealBody
+from pipeline.training.regions import Region
 from pipeline.training.surfaces import MARGIN_MM, apart, in_scene, isosurface, laid_on
 from pipeline.types import Mesh, ViewName
 
@@ -41,8 +44,13 @@ class Condition:
     """Without the other leg in the lateral view."""
     without_neighbours: bool = False
     """The target bones alone."""
+    bodies: tuple[RealBody, ...] = ()
+    """The patient has one of these, of real people."""
+    pose: PoseRange = RIGID
 
 
+BODY = "neighbours, in the body of a real person"
+BENT = "neighbours, bent by up to 60 degrees"
 CONDITIONS = (
     Condition("clean, known geometry", CLEAN, is_alone=True, without_neighbours=True),
     Condition("neighbours, soft tissue, noise, collimation", Exposure()),
@@ -50,6 +58,25 @@ CONDITIONS = (
     Condition("+ angles and SID wrong, not told", Exposure(), is_told_wrongly=True),
     Condition("one view (frontal)", Exposure(), views=(0,)),
 )
+
+
+def conditions_of(
+    region: Region, learned: Sequence[RealBody], others: Sequence[RealBody]
+) -> tuple[Condition, ...]:
+    """Those that a region is judged under.
+
+    Args:
+        region: One with a joint is judged bent, too.
+        learned: Bodies that were in the scenes of the training.
+        others: Bodies that were not.
+    """
+    made = list(CONDITIONS)
+    for name, bodies in ((BODY, others), (f"{BODY} that was learned from", learned)):
+        if bodies:
+            made.append(Condition(name, Exposure(), bodies=tuple(bodies)))
+    if region.name in JOINTS:
+        made.append(Condition(BENT, Exposure(), pose=replace(RIGID, bent=1.0)))
+    return tuple(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +202,7 @@ def _one(
         case,
         archive,
         image_size=fine,
-        pose=RIGID,
+        pose=condition.pose,
         shots=shots,
         generator=generator,
         targets_only=condition.without_neighbours,
@@ -185,6 +212,7 @@ def _one(
         condition.views,
         condition.exposure,
         is_told_wrongly=condition.is_told_wrongly,
+        bodies=condition.bodies,
         outlines=true_outlines(
             scene, [binned(shots[n].camera(fine), FINER) for n in condition.views]
         ),

@@ -64,13 +64,16 @@ class Placed(NamedTuple):
     """(4, 4) float64."""
 
 
-def load(path: Path, region: Region, fold: int | None) -> tuple[RealBody, ...]:
+def load(
+    path: Path, region: Region, fold: int | None, *, is_judged: bool = False
+) -> tuple[RealBody, ...]:
     """The bodies of all people who are not judged in `fold`; of no fold, of all.
 
     Args:
         path: What `label_sets --set hip_bodies` wrote.
         region: One about a femoral head.
         fold: Of the run.
+        is_judged: Instead those of the people who are.
 
     Raises:
         ValueError: the archive holds something else, or the region shows no hip.
@@ -83,6 +86,7 @@ def load(path: Path, region: Region, fold: int | None) -> tuple[RealBody, ...]:
         raise ValueError(f"{path} is no archive of label maps") from fault
     if maps.names != NAMES:
         raise ValueError(f"{path} holds no bodies about hips but {', '.join(maps.names[:3])}")
+    learned = maps.trained_in(fold)
     return tuple(
         body_of(
             torch.from_numpy(maps.labels(case)),
@@ -90,7 +94,8 @@ def load(path: Path, region: Region, fold: int | None) -> tuple[RealBody, ...]:
             region.pivot,
             shown_mm=region.cube_mm * FIELD,
         )
-        for case in maps.trained_in(fold)
+        for case in maps.cases
+        if (case in learned) is not is_judged
     )
 
 
