@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from tests.factories import file_bytes, radiograph
 from tests.node_process import Node
-from tests.processes import wait_until
+from tests.processes import resident_bytes, wait_until
 
 MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
@@ -30,6 +30,19 @@ def leaves_nothing(node: Node) -> None:
     """Soon no file is left of what came and was not kept."""
     incoming = node.folder / "data" / "instances"
     wait_until(lambda: not _unfinished(incoming), 10, "what came is removed")
+
+
+def settled_bytes(node: Node) -> int:
+    """Resident memory of a node all of whose processes have started: it stands still for 2 s."""
+    looks: list[int] = []
+
+    def stands_still() -> bool:
+        looks.append(resident_bytes(node.process.pid))
+        last = looks[-4:]
+        return len(last) == 4 and max(last) - min(last) < MEBIBYTE
+
+    wait_until(stands_still, 60, "the node's memory stands still", every=0.5)
+    return looks[-1]
 
 
 def _unfinished(store: Path) -> list[Path]:

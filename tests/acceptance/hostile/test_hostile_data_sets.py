@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from tests.factories import radiograph, uid
-from tests.hostile_peers import GIBIBYTE, MEBIBYTE, data_set, leaves_nothing
+from tests.hostile_peers import GIBIBYTE, MEBIBYTE, data_set, leaves_nothing, settled_bytes
 from tests.node_process import Node
 from tests.parrot import Parrot, associate_rq, c_store_rq, p_data, status_of
 from tests.processes import resident_bytes
@@ -77,7 +77,7 @@ def test_a_deflated_bomb_costs_no_memory(node: Node) -> None:
         data += bomb.compress(bytes(MEBIBYTE))
     data += bomb.flush()
     named = uid("a bomb")
-    before = resident_bytes(node.process.pid)
+    before = settled_bytes(node)
     with Parrot(node.address) as parrot:
         parrot.say(
             associate_rq(

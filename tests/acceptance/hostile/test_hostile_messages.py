@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from tests.factories import radiograph
-from tests.hostile_peers import GIBIBYTE, MEBIBYTE, data_set, leaves_nothing, travelling
+from tests.hostile_peers import (
+    GIBIBYTE,
+    MEBIBYTE,
+    data_set,
+    leaves_nothing,
+    settled_bytes,
+    travelling,
+)
 from tests.node_process import Node
 from tests.parrot import (
     ABORT,
@@ -30,7 +37,7 @@ from tests.processes import resident_bytes
 
 @pytest.mark.parametrize("kind", [ASSOCIATE_RQ, P_DATA])
 def test_a_pdu_that_claims_four_gigabytes_costs_no_memory(node: Node, kind: int) -> None:
-    before = resident_bytes(node.process.pid)
+    before = settled_bytes(node)
     with Parrot(node.address) as parrot:
         if kind == P_DATA:
             parrot.associate()
@@ -134,7 +141,7 @@ def test_a_command_that_says_nothing_ends_the_association_and_leaves_no_place_ta
 
 @pytest.mark.parametrize("what", ["command", "data set of an echo", "data set of nothing"])
 def test_a_message_without_end_costs_no_memory(node: Node, what: str) -> None:
-    before = resident_bytes(node.process.pid)
+    before = settled_bytes(node)
     part = p_data(bytes(100_000), is_command=what == "command", is_last=False)
     with Parrot(node.address) as parrot:
         parrot.associate(sop_class=VERIFICATION)
