@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
     told = parser.parse_args()
+    told.out.mkdir(parents=True, exist_ok=True)
     knees = [knee(told.data, instant) for instant in INSTANTS]
     single = hip(told.data)
     drawn(knees[0], "knee", told.out / "real-knee.png")
