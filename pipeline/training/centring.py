@@ -14,8 +14,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-LEAST_DEVIATION = 1e-6
-"""A channel that says the same of everything is not scaled up."""
+LEAST_SHARE, LEAST_DEVIATION = 1e-3, 1e-6
+"""Of its mean, and at all: a channel that says the same of everything, but for what arithmetic
+leaves of it, is not scaled up."""
 
 
 def centre(network: nn.Module, given: Tensor) -> None:
@@ -44,7 +45,8 @@ def _centred(layer: nn.Module, _: tuple[Tensor, ...], answer: Tensor) -> Tensor:
     assert layer.bias is not None  # noqa: S101 - chosen by `centre`
     others = [axis for axis in range(answer.ndim) if axis != 1]
     mean, deviation = answer.mean(others), answer.std(others)
-    deviation = torch.where(deviation > LEAST_DEVIATION, deviation, 1.0)
+    least = LEAST_SHARE * mean.abs() + LEAST_DEVIATION
+    deviation = torch.where(deviation > least, deviation, 1.0)
     layer.weight.div_(deviation.view(-1, *[1] * (layer.weight.ndim - 1)))
     layer.bias.sub_(mean).div_(deviation)
     across = [1, -1, *[1] * (answer.ndim - 2)]

@@ -60,6 +60,16 @@ def test_a_channel_that_says_the_same_of_everything_stays_finite() -> None:
 
 
 @torch.no_grad()
+def test_what_arithmetic_leaves_of_equal_images_is_not_scaled_up() -> None:
+    network = nn.Sequential(nn.Linear(3, 2))
+    before = network[0].weight.clone()  # type: ignore[operator]  # a layer's weight
+
+    centre(network, 5 + 1e-5 * torch.rand(8, 3))
+
+    assert torch.equal(network[0].weight, before)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
 def test_layers_without_a_bias_are_left_as_they_are() -> None:
     network = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2))
     before = network[0].weight.clone()  # type: ignore[operator]  # a layer's weight

@@ -30,6 +30,7 @@ from pipeline.training.loop import Training, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.losses import coarse_loss_of, loss_of, shadow_loss_of
 from pipeline.training.pool import fill
+from pipeline.training.posing import PoseRange
 from pipeline.training.regions import REGIONS, WITHIN
 from pipeline.training.settings import RunFault, read
 from tests.toy_region import CENTRES, RUN, SIZE, SMALL, radius, run_file, toy_archive
@@ -195,17 +196,14 @@ def _truth(off: float) -> Lifting:
     return Knows(SMALL)
 
 
-STILL = Condition("still", CLEAN)
+STILL = Condition("still", CLEAN, pose=PoseRange(0, 0, 0, 0, 0))
+MOVED = Condition("moved", CLEAN)
 
 
 @pytest.mark.parametrize(("off", "expected"), [(0.0, 0.0), (1.5, 1.5)])
 def test_a_surface_that_is_off_by_so_much_is_judged_so(
-    toy: Archive, off: float, expected: float, monkeypatch: pytest.MonkeyPatch
+    toy: Archive, off: float, expected: float
 ) -> None:
-    from pipeline.training import judging
-    from pipeline.training.posing import PoseRange
-
-    monkeypatch.setattr(judging, "RIGID", PoseRange(0, 0, 0, 0, 0))
     found = judged(network(_truth(off), size=48), toy, toy.cases[:1], (STILL,), image_size=SIZE)
     assert [one.bone for one in found] == list(CENTRES)
     for one in found:
@@ -216,7 +214,7 @@ def test_a_surface_that_is_off_by_so_much_is_judged_so(
 @pytest.mark.parametrize("off", [0.0, 1.5])
 def test_the_place_is_judged_apart_from_the_shape(toy: Archive, off: float) -> None:
     """The truth of the still pose is off in a moved one, by about as much as that was moved."""
-    found = judged(network(_truth(off), size=48), toy, toy.cases[:1], (STILL,), image_size=SIZE)
+    found = judged(network(_truth(off), size=48), toy, toy.cases[:1], (MOVED,), image_size=SIZE)
     for one in found:
         assert 1.8 < one.assd_mm < 25
         assert one.shape_mm == pytest.approx(off, abs=0.3)
