@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from pipeline.camera import camera
 from pipeline.models.lifting import Lifting, Shape
-from pipeline.types import Code
+from pipeline.types import Code, View, ViewName
 from pipeline.weights import Closer, Limits, Trained, TrainedBone, described, export
 
 Triple = tuple[float, float, float]
@@ -19,6 +20,20 @@ LENIENT = Limits(outline_agreement=0.0, own_error_mm=10.0, unseen=1.0)
 """An octahedron explains no radiograph."""
 FEMUR = TrainedBone("Femur", Code("71341001", "SCT", "Femur"))
 TIBIA = TrainedBone("Tibia", Code("12611008", "SCT", "Tibia"))
+
+
+def a_view(name: ViewName, **angles: float) -> View:
+    """140 x 140 pixels of 2 mm, the source 1150 mm from them and 950 mm from the isocentre."""
+    return camera(
+        name,
+        source_to_detector=1150.0,
+        source_to_patient=950.0,
+        row_spacing=2.0,
+        column_spacing=2.0,
+        rows=140,
+        columns=140,
+        **angles,
+    )
 
 
 def octahedra(

@@ -50,7 +50,7 @@ class Condition:
 
 
 BODY = "neighbours, in the body of a real person"
-BENT = "neighbours, bent by up to 60 degrees"
+BENT = "neighbours, bent by up to {:.0f} degrees"
 CONDITIONS = (
     Condition("clean, known geometry", CLEAN, is_alone=True, without_neighbours=True),
     Condition("neighbours, soft tissue, noise, collimation", Exposure()),
@@ -74,8 +74,9 @@ def conditions_of(
     for name, bodies in ((BODY, others), (f"{BODY} that was learned from", learned)):
         if bodies:
             made.append(Condition(name, Exposure(), bodies=tuple(bodies)))
-    if region.name in JOINTS:
-        made.append(Condition(BENT, Exposure(), pose=replace(RIGID, bent=1.0)))
+    if joint := JOINTS.get(region.name):
+        bent = replace(RIGID, bent=1.0)
+        made.append(Condition(BENT.format(joint.most_deg), Exposure(), pose=bent))
     return tuple(made)
 
 

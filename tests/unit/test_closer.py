@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from pipeline import weights
-from pipeline.camera import camera
 from pipeline.encode.topology import is_manifold, signed_volume
 from pipeline.models import lifting_engine
 from pipeline.models.closer import centre_of
 from pipeline.reconstruct import reconstruct
 from pipeline.types import Bone, Radiograph, Reconstruction, Side, ViewName
 from pipeline.weights import Closer
-from tests.lifting_nets import FEMUR, TIBIA, octahedra, shipped
+from tests.lifting_nets import FEMUR, TIBIA, a_view, octahedra, shipped
 
 FIRST = ((24.0, -12.0, 8.0), 40.0)
 OTHER = ((-45.0, 20.0, -30.0), 24.0)
@@ -33,15 +32,7 @@ def looks_closer(bone: str = "Femur") -> Closer:
 
 
 def a_radiograph(name: ViewName, number: int) -> Radiograph:
-    view = camera(
-        name,
-        source_to_detector=1150.0,
-        source_to_patient=950.0,
-        row_spacing=2.0,
-        column_spacing=2.0,
-        rows=140,
-        columns=140,
-    )
+    view = a_view(name)
     noise = np.random.default_rng(number).normal(size=(140, 140)).astype(np.float32)
     valid = np.ones(noise.shape, np.bool_)
     return Radiograph(noise, valid, view, "1.2", f"1.2.3.{number}", "1.2.4")

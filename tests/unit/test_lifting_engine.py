@@ -11,7 +11,6 @@ import torch
 import trimesh
 
 from pipeline import weights
-from pipeline.camera import camera
 from pipeline.encode.topology import is_manifold, signed_volume
 from pipeline.errors import MissingView, NoBone, StudyError
 from pipeline.geometry import mirror, rays
@@ -22,7 +21,7 @@ from pipeline.models.lifting_engine import understand
 from pipeline.reconstruct import reconstruct
 from pipeline.registry import algorithm
 from pipeline.types import Mesh, Radiograph, Reconstruction, Side, View, ViewName
-from tests.lifting_nets import FEMUR, TIBIA, octahedra, shipped
+from tests.lifting_nets import FEMUR, TIBIA, a_view, octahedra, shipped
 
 RADIUS = 40.0
 FAR_LEFT = ((30.0, -12.0, 8.0), RADIUS)
@@ -31,18 +30,6 @@ VOLUME = 4 / 3 * RADIUS**3
 """mm3, of an octahedron with half a diagonal of `RADIUS`."""
 SIZE = 64
 VOXEL = 160 / SIZE
-
-
-def a_view(name: ViewName) -> View:
-    return camera(
-        name,
-        source_to_detector=1150.0,
-        source_to_patient=950.0,
-        row_spacing=2.0,
-        column_spacing=2.0,
-        rows=140,
-        columns=140,
-    )
 
 
 def a_radiograph(name: ViewName, number: int = 0) -> Radiograph:

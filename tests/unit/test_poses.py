@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from pipeline import weights
-from pipeline.camera import camera
 from pipeline.geometry import mirror
 from pipeline.models.poses import poses
 from pipeline.models.recurrent import VARIANTS, Recurrent
@@ -25,9 +24,9 @@ from pipeline.training.settings import RunFault
 from pipeline.training.volumes import train
 from pipeline.training.volumes_data import Sample
 from pipeline.training.volumes_evaluating import evaluate
-from pipeline.types import Radiograph, Side, View, ViewName
+from pipeline.types import Radiograph, Side, ViewName
 from pipeline.volumetric_weights import export, file_name
-from tests.lifting_nets import octahedra
+from tests.lifting_nets import a_view, octahedra
 from tests.lifting_nets import shipped as lifting_shipped
 from tests.published_folders import write_models
 from tests.tiny_family import NARROW_RECURRENT, REGIONAL
@@ -45,20 +44,6 @@ log_every = 1
 judged_views = [1, 3]
 stages = [{{ name = "whole", steps = 2, most_views = 3 }}]
 """
-
-
-def a_view(name: ViewName, **angles: float) -> View:
-    """140 x 140 pixels of 2 mm, the source 1150 mm from them."""
-    return camera(
-        name,
-        source_to_detector=1150.0,
-        source_to_patient=950.0,
-        row_spacing=2.0,
-        column_spacing=2.0,
-        rows=140,
-        columns=140,
-        **angles,
-    )
 
 
 AP, LL = a_view(ViewName.AP), a_view(ViewName.LL)
