@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-LEAST_SHARE, LEAST_DEVIATION = 1e-3, 1e-6
+LEAST_SHARE, LEAST_DEVIATION = 1e-2, 1e-6
 """Of its mean, and at all: a channel that says the same of everything, but for what arithmetic
 leaves of it, is not scaled up."""
 

@@ -196,8 +196,8 @@ def _rate(family: Family, plan: Plan, stage: Stage, done: float) -> float:
 
 
 def _settle(family: Family, plan: Plan, learned: Learned) -> None:
-    """The same in every process of a team, as its first weights are."""
-    if family.settle is None:
+    """The same in every process of a team; nothing where the authors' way is followed."""
+    if family.settle is None or plan.schedule != "cosine":
         return
     generator = torch.Generator().manual_seed(plan.seed)
     views = plan.stages[0].fewest_views

@@ -15,6 +15,7 @@ from node.wire import arrived, serve
 from tests.factories import radiograph
 from tests.parrot import DX_STORAGE, EXPLICIT_LITTLE, Parrot, c_store_rq, p_data, status_of
 from tests.peer_programs import Address
+from tests.processes import wait_until
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_a_plain_store_is_served_by_the_thread_that_reads_it(served: Served) -> 
 
     assert statuses == [0] * 5
     assert served.by_reader[1:] == [True] * 4  # the first may come before pynetdicom is ready
-    assert list(served.folder.iterdir()) == []
+    wait_until(lambda: not list(served.folder.iterdir()), 5, "what was served is removed")
 
 
 def test_a_command_in_two_fragments_is_served_too(served: Served) -> None:
