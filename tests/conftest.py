@@ -47,9 +47,3 @@ def storescp(tmp_path: Path) -> Iterator[Address]:
     """dcmtk's storescp, which writes what it is sent to `tmp_path`/storescp/received."""
     with running_storescp(tmp_path / "storescp") as address:
         yield address
-
-
-@pytest.fixture
-def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training of few channels in full precision: with bfloat16 it now and then ends in nan."""
-    monkeypatch.setattr("pipeline.training.volumes_loop.has_bfloat16", lambda _: False)

@@ -15,7 +15,6 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from pipeline.training import archive as archives
 from pipeline.training.archive import Archive, Case
 from pipeline.training.density_pairs import VIEWS, Sight, fill, known_in, load, shown
 from pipeline.training.exposure import CLEAN, Exposure
-from pipeline.training.loop import has_bfloat16, laid_out, scheduled
+from pipeline.training.loop import laid_out, scheduled
+from pipeline.training.precision import in_half
 from pipeline.training.settings import RunFault, as_dataclass
 
 Say = Callable[[str], None]
@@ -231,8 +231,7 @@ def _step(run: Run, settings: DensityRun, files: list[Path]) -> float:
     images, wanted = (one.to(settings.device) for one in batch(files, settings, generator))
     for group in run.optimiser.param_groups:
         group["lr"] = settings.learning_rate * scheduled(run.step / settings.steps, 0.05)
-    device = torch.device(settings.device).type
-    with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
+    with in_half(torch.device(settings.device).type):
         losses = run.net.loss(images, wanted)
     run.optimiser.zero_grad(set_to_none=True)
     losses["total"].backward()

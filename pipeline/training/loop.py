@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.training.losses import coarse_loss_of, loss_of, shadow_loss_of
 from pipeline.training.muon import Muon
 from pipeline.training.parallel import ALONE, Team, any_of, average
 from pipeline.training.pool import load
+from pipeline.training.precision import in_half
 from pipeline.training.real_bodies import RealBody
 
 LARGEST_GRADIENT = 20.0
@@ -199,8 +199,7 @@ def _step(run: Run, training: Training, batch: Batch, of: Team) -> dict[str, flo
     for optimiser in run.optimisers:
         for group in optimiser.param_groups:
             group["lr"] = group["full_rate"] * rate
-    device = batch.points.device.type
-    with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
+    with in_half(batch.points.device.type):
         features = run.net.features(batch.seen)
         answer = run.net.at(features, batch.points)
     losses = loss_of(answer, batch.distances, batch.has)
@@ -274,13 +273,6 @@ def on(batch: Batch, device: torch.device) -> Batch:
     """The batch, on the device."""
     seen = type(batch.seen)(*(part.to(device) for part in batch.seen))
     return Batch(seen, *(part.to(device) for part in batch[1:]))
-
-
-def has_bfloat16(device: str) -> bool:
-    """Where it is emulated it is slower than float32."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

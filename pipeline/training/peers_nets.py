@@ -6,7 +6,6 @@ MONAI comes with the extra `train`; nothing but `peers` imports this file.
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import torch
 from monai.networks.nets import AttentionUnet, SwinUNETR
 from torch import nn
 
-from pipeline.training.loop import LARGEST_GRADIENT, Training, batches, has_bfloat16, on, scheduled
+from pipeline.training.loop import LARGEST_GRADIENT, Training, batches, on, scheduled
 from pipeline.training.peers_cubes import cube_loss_of, repeated
+from pipeline.training.precision import in_half
 from pipeline.training.settings import Peers
 
 
@@ -95,8 +95,7 @@ def train(
             group["lr"] = rate
         here = on(batch, device)
         cube = repeated(here.seen, run.views, run.cube_mm, run.grid)
-        half = torch.autocast(device.type, torch.bfloat16)
-        with half if has_bfloat16(device.type) else nullcontext():
+        with in_half(device.type):
             logits = run.net(cube)
         loss = cube_loss_of(logits.float(), here.field, here.has, run.cube_mm)
         run.optimiser.zero_grad(set_to_none=True)

@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isfinite
@@ -20,8 +19,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.training.loop import has_bfloat16, laid_out, scheduled
+from pipeline.training.loop import laid_out, scheduled
 from pipeline.training.parallel import ALONE, Team, any_of, average
+from pipeline.training.precision import in_half
 from pipeline.training.settings import RunFault
 from pipeline.training.volumes_data import Batch, Source, batch
 from pipeline.training.volumes_families import Family
@@ -175,8 +175,7 @@ def _step(run: Run, plan: Plan, here: Batch, of: Team) -> Line:
     for group in run.optimiser.param_groups:
         group["lr"] = group["full_rate"] * rate
     images, wanted, *poses = (part.to(plan.device) for part in here if part is not None)
-    device = torch.device(plan.device).type
-    with torch.autocast(device, torch.bfloat16) if has_bfloat16(device) else nullcontext():
+    with in_half(torch.device(plan.device).type):
         losses = run.family.loss(images, wanted, stage.name, *poses)
     values = {name: float(value.detach()) for name, value in losses.items()}
     if not isfinite(values["total"]) or values["total"] > run.family.largest_loss:

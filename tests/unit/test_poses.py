@@ -112,7 +112,6 @@ def test_a_job_tells_the_network_its_cameras() -> None:
     assert not torch.equal(right, swapped)
 
 
-@pytest.mark.usefixtures("in_float32")
 def test_a_run_that_asks_for_poses_is_trained_and_judged_with_them(tmp_path: Path) -> None:
     shutil.copy(toy_archive(tmp_path / "made.npz").path, tmp_path / "toy.npz")
     network = toml({"network": {**NARROW_RECURRENT, "has_pose": True}})

@@ -41,7 +41,6 @@ def silent(_: object) -> None:
     """Says nothing."""
 
 
-@pytest.mark.usefixtures("in_float32")
 @pytest.mark.parametrize(
     ("family", "stage", "network"),
     [("pix2vox++/F", "fusion", NARROW), ("Res3D-GRU-3", "whole", NARROW_RECURRENT)],
