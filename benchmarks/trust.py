@@ -34,8 +34,9 @@ from pipeline.training.archive import load as load_archive
 from pipeline.training.batches import Conditions, told
 from pipeline.training.exposure import Exposure, exposed, in_finer_pixels
 from pipeline.training.given import FINER
-from pipeline.training.pool import Shot, draw_shots, simulate
+from pipeline.training.pool import simulate
 from pipeline.training.posing import RIGID
+from pipeline.training.shots import Shot, draw_shots
 from pipeline.types import Radiograph, Side
 from pipeline.weights import read_header
 

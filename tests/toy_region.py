@@ -16,8 +16,8 @@ from pipeline.models.framing import FIELD, seen
 from pipeline.models.lifting import Seen, Shape
 from pipeline.training import archive
 from pipeline.training.archive import Archive, Case
-from pipeline.training.pool import Shot
 from pipeline.training.regions import Region, region_named
+from pipeline.training.shots import Shot
 from pipeline.types import ViewName
 
 REGION: Region = replace(

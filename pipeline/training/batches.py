@@ -11,15 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.models.framing import seen
+from pipeline.models.framing import cut_out, framed, seen, seen_in
 from pipeline.models.lifting import Seen
-from pipeline.training.exposure import Exposure, exposed
-from pipeline.training.pool import Shot, Simulated
+from pipeline.projection import binned
+from pipeline.training.exposure import Exposure, exposed, in_finer_pixels
+from pipeline.training.pool import Simulated
 from pipeline.training.real_bodies import RealBody, drawn
-from pipeline.types import View
+from pipeline.training.shots import Shot
+from pipeline.types import Radiograph, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,16 @@ class Taken(NamedTuple):
     is_valid: Tensor
     """(V, H, W) bool."""
     views: tuple[View, ...]
+    """About the middle of the cube."""
+
+
+class Cut(NamedTuple):
+    """What is cut out of radiographs of a larger region."""
+
+    cube_mm: float
+    """Edge of the cube that the piece shows."""
+    size: int
+    """Rows and columns of the piece."""
 
 
 class Batch(NamedTuple):
@@ -73,19 +86,29 @@ def assembled(
     conditions: Conditions,
     generator: torch.Generator,
     bodies: Sequence[RealBody] = (),
+    cut: Cut | None = None,
 ) -> Batch:
-    """What the network is given of `scenes`, and what it should say."""
+    """What the network is given of `scenes`, and what it should say.
+
+    Args:
+        scenes: Of one region; those with radiographs of a larger one are cut.
+        conditions: What they are seen under.
+        generator: Of all that is drawn.
+        bodies: Of real people, in the frame that the radiographs show.
+        cut: How a closer look sees what it is given.
+    """
     # equally many views in each sample: an absent one would cost as much as a present one
     chance = float(torch.rand(1, generator=generator))
     choices = [_chosen(scene, chance, conditions, generator) for scene in scenes]
     samples = [
-        seen_of(
+        sample_of(
             scene,
             choice,
             conditions,
             is_wrong=float(torch.rand(1, generator=generator)) < conditions.wrong,
             generator=generator,
             bodies=bodies,
+            cut=cut,
         )
         for scene, choice in zip(scenes, choices, strict=True)
     ]
@@ -94,18 +117,61 @@ def assembled(
         for scene in scenes
     ]
     return Batch(
-        stacked(samples),
+        stacked([seen_by for seen_by, _ in samples]),
         torch.stack([s.points[at] for s, at in zip(scenes, chosen, strict=True)]),
         torch.stack([s.distances[at] for s, at in zip(scenes, chosen, strict=True)]),
         torch.stack([scene.has for scene in scenes]),
         torch.stack([scene.field for scene in scenes]),
-        torch.stack([s.shadows[choice] for s, choice in zip(scenes, choices, strict=True)]),
+        torch.stack([shadows for _, shadows in samples]),
     )
 
 
 def stacked(samples: Sequence[Seen]) -> Seen:
     """Samples of equally many views as one batch."""
     return Seen(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
+
+
+def sample_of(
+    scene: Simulated,
+    chosen: Sequence[int],
+    conditions: Conditions,
+    *,
+    is_wrong: bool,
+    generator: torch.Generator,
+    bodies: Sequence[RealBody] = (),
+    cut: Cut | None = None,
+) -> tuple[Seen, Tensor]:
+    """These shots of a scene as the network is given them, and their shadows.
+
+    Returns:
+        One sample of V views, and (V, T, H / 2, W / 2) bool.
+
+    Raises:
+        ValueError: the radiographs show a larger region, and nothing says what is cut out.
+    """
+    if not scene.is_wider:
+        # a body that stands about a larger region does not stand about this one
+        around = bodies if cut is None else ()
+        taken = taken_of(
+            scene, chosen, conditions, is_wrong=is_wrong, generator=generator, bodies=around
+        )
+        return seen(taken.images, taken.is_valid, taken.views), scene.shadows[list(chosen)]
+    if cut is None:
+        raise ValueError("radiographs of a larger region are for a network that looks closer")
+    finer = scene.thickness.shape[-1] / cut.size
+    taken = taken_of(
+        scene,
+        chosen,
+        replace(conditions, exposure=in_finer_pixels(conditions.exposure, finer)),
+        is_wrong=is_wrong,
+        generator=generator,
+        bodies=bodies,
+    )
+    frames = cut_out(radiographs_of(taken), cube_mm=cut.cube_mm, size=cut.size)
+    shadows = [
+        _shadows(scene.shadows[n], view, cut) for view, n in zip(taken.views, chosen, strict=True)
+    ]
+    return seen_in(frames), torch.stack(shadows)
 
 
 def seen_of(
@@ -115,13 +181,17 @@ def seen_of(
     *,
     is_wrong: bool,
     generator: torch.Generator,
-    bodies: Sequence[RealBody] = (),
 ) -> Seen:
     """These shots of a scene as the network is given them: one sample."""
-    taken = taken_of(
-        scene, chosen, conditions, is_wrong=is_wrong, generator=generator, bodies=bodies
+    return sample_of(scene, chosen, conditions, is_wrong=is_wrong, generator=generator)[0]
+
+
+def radiographs_of(taken: Taken) -> tuple[Radiograph, ...]:
+    """What was taken, one by one."""
+    return tuple(
+        Radiograph(image.numpy(), valid.numpy(), view, "", str(number), "")
+        for number, (image, valid, view) in enumerate(zip(*taken, strict=True))
     )
-    return seen(taken.images, taken.is_valid, taken.views)
 
 
 def taken_of(
@@ -144,7 +214,7 @@ def taken_of(
         [shot.camera(size) for shot in shots],
         drawn(bodies, conditions.bodies, generator),
     )
-    return Taken(images, is_valid, tuple(shot.camera(size) for shot in known))
+    return Taken(images, is_valid, tuple(shot.about_cube(size) for shot in known))
 
 
 def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot:
@@ -162,6 +232,17 @@ def told(shot: Shot, conditions: Conditions, generator: torch.Generator) -> Shot
         primary_deg=shot.primary_deg + conditions.angle_deg * error[0],
         secondary_deg=shot.secondary_deg + conditions.angle_deg * error[1],
     )
+
+
+def _shadows(whole: Tensor, view: View, cut: Cut) -> Tensor:
+    """(T, H / 2, W / 2) bool: those of a piece of the radiograph of `view`, out of its own."""
+    everywhere = np.ones(whole.shape[1:], np.bool_)
+    size, half = cut.size // 2, binned(view, 2)
+    pieces = [
+        framed(bone.float().numpy(), everywhere, half, cube_mm=cut.cube_mm, size=size)[0]
+        for bone in whole
+    ]
+    return torch.stack(pieces) > 0.5
 
 
 def _chosen(

@@ -20,12 +20,14 @@ from pipeline.models.lifting import Lifting, Shape
 from pipeline.training import archive as archives
 from pipeline.training import real_bodies
 from pipeline.training.archive import Archive, Case
+from pipeline.training.batches import Cut
 from pipeline.training.beginnings import begin_with
 from pipeline.training.loop import Run, start
 from pipeline.training.loop import train as train_run
 from pipeline.training.parallel import Team, any_of, team
 from pipeline.training.pool import fill
 from pipeline.training.real_bodies import RealBody
+from pipeline.training.regions import WITHIN, Region, region_named
 from pipeline.training.settings import RunFault, RunSettings, read
 
 Say = Callable[[str], None]
@@ -57,7 +59,11 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
         f"{archive.region.name}: {len(cases)} legs of {len({c.person for c in cases})} people"
         f" to learn from, {settings.pool.scenes} scenes"
     )
-    bodies = bodies_of(settings, archive)
+    shown, cut = archive.region, None
+    if within := WITHIN.get(archive.region.name):
+        shown = region_named(within.region)
+        cut = Cut(archive.region.cube_mm, settings.network.image_size)
+    bodies = bodies_of(settings, shown)
     _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
     if run.step == 0 and settings.begin_with:
@@ -74,16 +80,26 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
 
     pool = settings.folder / "pool"
     is_done = train_run(
-        run, settings.training, pool, settings.folder, until=until, told=tell, of=of, bodies=bodies
+        run,
+        settings.training,
+        pool,
+        settings.folder,
+        until=until,
+        told=tell,
+        of=of,
+        bodies=bodies,
+        cut=cut,
     )
     say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
     return is_done
 
 
 def bodies_of(
-    settings: RunSettings, archive: Archive, *, is_judged: bool = False
+    settings: RunSettings, region: Region, *, is_judged: bool = False
 ) -> tuple[RealBody, ...]:
     """The bodies of real people that the run learns from, or those that it does not.
+
+    They stand about `region`, which the radiographs show.
 
     Raises:
         RunFault: what it names holds none.
@@ -93,7 +109,7 @@ def bodies_of(
     if not settings.bodies.exists():
         raise RunFault(f"There are no bodies {settings.bodies}: make them with label_sets")
     try:
-        return real_bodies.load(settings.bodies, archive.region, settings.fold, is_judged=is_judged)
+        return real_bodies.load(settings.bodies, region, settings.fold, is_judged=is_judged)
     except ValueError as fault:
         raise RunFault(str(fault)) from fault
 
@@ -188,14 +204,16 @@ def _part(
     settings: RunSettings, cases: tuple[Case, ...], part: tuple[int, int], until: float
 ) -> None:
     torch.set_num_threads(1)
+    archive = archives.load(settings.archive)
     fill(
-        archives.load(settings.archive),
+        archive,
         cases,
         settings.folder / "pool",
         settings.pool.scenes,
         image_size=settings.network.image_size,
         seed=settings.pool.seed,
         part=part,
+        wider=settings.pool.wider if archive.region.name in WITHIN else 0.0,
         is_over=lambda: time.monotonic() >= until,
     )
 

@@ -26,7 +26,6 @@ from pipeline.training.archive import Archive, Case
 from pipeline.training.exposure import CLEAN, Exposure, exposed
 from pipeline.training.modes import drawn as drawn_shape
 from pipeline.training.modes import registered
-from pipeline.training.pool import Shot, draw_shots
 from pipeline.training.posing import PoseRange, Scene, draw, posed, reshaped, without_neighbours
 from pipeline.training.regions import Region
 from pipeline.training.rendering import (
@@ -36,6 +35,7 @@ from pipeline.training.rendering import (
     far_density,
     near_density,
 )
+from pipeline.training.shots import Shot, draw_shots
 
 ATTENUATION = 8.0
 """Natural logarithm of the loss that is shown as 1; at 55 keV, 180 mm of soft tissue and 50 mm of

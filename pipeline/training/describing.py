@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from pipeline.familiar import FRONTAL, LATERAL, Familiar, Range, Views, direction
 from pipeline.projection import magnification
 from pipeline.training.archive import SYNTHETIC, Case
-from pipeline.training.pool import Shot
 from pipeline.training.regions import WITHIN, Region
+from pipeline.training.shots import Shot
 from pipeline.types import Code
 from pipeline.weights import Closer, TrainedBone
 

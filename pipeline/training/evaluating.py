@@ -27,7 +27,9 @@ def evaluate(path: Path, say: Say = print) -> Path:
     cases = left_out(archive, settings)
     net, step = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
-    learned, others = (bodies_of(settings, archive, is_judged=judges) for judges in (False, True))
+    learned, others = (
+        bodies_of(settings, archive.region, is_judged=judges) for judges in (False, True)
+    )
     found = judged(
         network(net, size=archive.region.voxels, closer=nears_of(path, settings, archive.region)),
         archive,

@@ -73,7 +73,7 @@ CLEAN = Exposure(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 """The bones alone."""
 
 
-def in_finer_pixels(exposure: Exposure, factor: int) -> Exposure:
+def in_finer_pixels(exposure: Exposure, factor: float) -> Exposure:
     """The same in pixels of which `factor` stand along each of those before."""
     return replace(
         exposure, blur_pixels=exposure.blur_pixels * factor, noise=exposure.noise * factor

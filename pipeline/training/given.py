@@ -14,7 +14,7 @@ from pipeline.models.closer import Near, looked, replaced
 from pipeline.models.field import centres
 from pipeline.models.framing import cut_out, seen_in
 from pipeline.models.lifting import Lifting, Seen
-from pipeline.training.batches import Conditions, taken_of
+from pipeline.training.batches import Conditions, radiographs_of, taken_of
 from pipeline.training.exposure import Exposure, in_finer_pixels
 from pipeline.training.pool import Simulated
 from pipeline.training.real_bodies import RealBody
@@ -99,10 +99,7 @@ def given_of(
         generator=generator,
         bodies=bodies,
     )
-    radiographs = tuple(
-        Radiograph(image.numpy(), valid.numpy(), view, "", str(number), "")
-        for number, (image, valid, view) in enumerate(zip(*taken, strict=True))
-    )
+    radiographs = radiographs_of(taken)
     size = simulated.thickness.shape[-1] // FINER
     frames = cut_out(radiographs, cube_mm=cube_mm, size=size)
     return Given(seen_in(frames), radiographs, outlines)

@@ -23,10 +23,11 @@ from pipeline.training.given import FINER, Reconstruct, given_of
 from pipeline.training.joints import JOINTS
 from pipeline.training.outlines import true_outlines
 from pipeline.training.over_people import by_person, interval
-from pipeline.training.pool import Shot, simulate
+from pipeline.training.pool import simulate
 from pipeline.training.posing import RIGID, PoseRange
 from pipeline.training.real_bodies import RealBody
 from pipeline.training.regions import Region
+from pipeline.training.shots import Shot
 from pipeline.training.surfaces import MARGIN_MM, apart, in_scene, isosurface, laid_on
 from pipeline.types import Mesh, ViewName
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from pipeline.models.lifting import Lifting, Shape
-from pipeline.training.batches import Batch, Conditions, assembled
+from pipeline.training.batches import Batch, Conditions, Cut, assembled
 from pipeline.training.exposure import CLEAN
 from pipeline.training.losses import coarse_loss_of, loss_of, shadow_loss_of
 from pipeline.training.muon import Muon
@@ -99,6 +99,7 @@ def train(
     told: Callable[[dict[str, float]], None] = lambda _: None,
     of: Team = ALONE,
     bodies: Sequence[RealBody] = (),
+    cut: Cut | None = None,
 ) -> bool:
     """Train until the last step, or until `time.monotonic()` is `until`.
 
@@ -111,6 +112,7 @@ def train(
         told: Is given every such line.
         of: The processes that train together; the first one writes and tells.
         bodies: Of real people, for some of the patients.
+        cut: What a closer look is given of radiographs of a larger region.
 
     Returns:
         Whether all steps are done.
@@ -120,7 +122,7 @@ def train(
     means: dict[str, float] = {}
     began = time.monotonic()
     first = run.step
-    for batch in batches(pool, training, run.step, of, bodies):
+    for batch in batches(pool, training, run.step, of, bodies, cut):
         if any_of(of, until <= time.monotonic()):
             break
         losses = _step(run, training, on(batch, device), of)
@@ -242,6 +244,7 @@ def batches(
     first: int,
     of: Team = ALONE,
     bodies: Sequence[RealBody] = (),
+    cut: Cut | None = None,
 ) -> Iterator[Batch]:
     """The batches of steps `first` and on; `ahead` are made while one is learned from."""
 
@@ -258,7 +261,7 @@ def batches(
         conditions = training.conditions
         if is_eased:
             conditions = replace(conditions, exposure=CLEAN, wrong=0.0)
-        return assembled(scenes, conditions, generator, bodies)
+        return assembled(scenes, conditions, generator, bodies, cut)
 
     to_come = iter(range(first, training.steps))
     with ThreadPoolExecutor(training.ahead) as makers:

@@ -9,7 +9,7 @@ alone: a pool that was interrupted is continued.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d
 
-from pipeline.camera import camera
-from pipeline.models.framing import FIELD
 from pipeline.training.archive import NEAR_STEP, Archive, Case, quantised
 from pipeline.training.bending import bent, draw_bend
 from pipeline.training.modes import drawn as drawn_shape
@@ -32,8 +30,10 @@ from pipeline.training.posing import (
     reshaped,
     without_neighbours,
 )
+from pipeline.training.regions import WITHIN, Region, region_named
 from pipeline.training.rendering import bone_shadows, bone_thickness, draw_tissue
-from pipeline.types import View, ViewName
+from pipeline.training.shots import FINER, Shot, draw_shots, draw_wider
+from pipeline.types import ViewName
 
 POINTS = 16_384
 """Near the surface of each bone, and as many anywhere in the cube."""
@@ -41,54 +41,6 @@ NEAR_MM = 4.0
 FIELD_SIZE = 64
 """Along each edge: what the grid of the network is taught with."""
 STEPS_PER_MM = 256
-BESIDE_MM = 15.0
-"""Deviation of the tube from its place before the isocentre; never beyond twice that."""
-FRONTAL = (ViewName.AP, ViewName.PA)
-LATERAL = (ViewName.LL, ViewName.RL)
-
-
-@dataclass(frozen=True, slots=True)
-class Shot:
-    """Where a simulated exposure was taken from."""
-
-    name: ViewName
-    source_to_detector: float
-    source_to_patient: float
-    primary_deg: float
-    secondary_deg: float
-    spacing: float
-    """mm at the detector."""
-    is_alone: bool
-    """The other leg is out of the way."""
-    along: float = 0.0
-    """mm by which the tube stands beside the isocentre, in the direction of the rows."""
-    down: float = 0.0
-    """And in that of the columns."""
-
-    def camera(self, size: int) -> View:
-        """The camera of this exposure, of `size` rows and columns, about the isocentre's image."""
-        central = camera(
-            self.name,
-            source_to_detector=self.source_to_detector,
-            source_to_patient=self.source_to_patient,
-            row_spacing=self.spacing,
-            column_spacing=self.spacing,
-            rows=size,
-            columns=size,
-            primary_deg=self.primary_deg,
-            secondary_deg=self.secondary_deg,
-        )
-        beside = np.array([self.along, self.down])
-        shift, offset = np.zeros((4, 4)), np.zeros((4, 4))
-        shift[:3, 3] = central.patient_from_detector[:3, :2] @ beside
-        # the principal point moves with the tube, the image stays where the isocentre is seen
-        offset[:2, 3] = -beside * self.source_to_detector / self.source_to_patient
-        return replace(
-            central,
-            source=central.source + shift[:3, 3],
-            patient_from_detector=central.patient_from_detector + shift,
-            detector_from_index=central.detector_from_index + offset,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,39 +55,16 @@ class Simulated:
     field: Tensor
     """(T, D, D, D) signed distance, mm, at the voxel centres of the cube, axes z, y, x."""
     points: Tensor
-    """(N, 3) mm about the isocentre."""
+    """(N, 3) mm about the middle of the cube."""
     distances: Tensor
     """(N, T) mm."""
     has: Tensor
     """(T,) bool: which bones are known in this scene."""
 
-
-def draw_shots(cube_mm: float, size: int, generator: torch.Generator) -> tuple[Shot, ...]:
-    """A frontal view, a lateral one, and one from any direction, about as large as `FIELD`."""
-    u = torch.rand(12, generator=generator).tolist()
-    turns = (torch.randn(6, generator=generator).clamp(-2, 2) * 7).tolist()
-    beside = (torch.randn(6, generator=generator).clamp(-2, 2) * BESIDE_MM).tolist()
-    shots = []
-    for number, names in enumerate((FRONTAL, LATERAL, FRONTAL + LATERAL)):
-        chance, distance, gap, zoom = u[4 * number : 4 * number + 4]
-        name = names[int(chance * len(names))]
-        wide = 6.0 if number == 2 else 1.0
-        sid = 900 + 900 * distance
-        sod = sid * (1 - 0.11 - 0.19 * gap)
-        shots.append(
-            Shot(
-                name=name,
-                source_to_detector=sid,
-                source_to_patient=sod,
-                primary_deg=float(np.clip(turns[2 * number] * wide, -44, 44)),
-                secondary_deg=turns[2 * number + 1],
-                spacing=cube_mm * FIELD * sid / sod / size * (0.88 + 0.24 * zoom),
-                is_alone=number > 0 and chance * 8 % 2 < 1,
-                along=beside[2 * number],
-                down=beside[2 * number + 1],
-            )
-        )
-    return tuple(shots)
+    @property
+    def is_wider(self) -> bool:
+        """The radiographs show a larger region, and the cube is a piece of it."""
+        return any(self.shots[0].isocentre)
 
 
 def simulate(
@@ -163,12 +92,13 @@ def simulate(
         scene = posed(near, region.cube_mm, far, drawn)
     else:
         scene, drawn = bent(region, near, far, drawn, bend)
-    cameras = [shot.camera(image_size) for shot in shots]
+    cameras = [shot.about_cube(image_size) for shot in shots]
     thickness = bone_thickness(
         without_neighbours(scene) if targets_only else scene,
         draw_tissue(generator),
         cameras,
         without_other_side=[shot.is_alone for shot in shots],
+        other_side_mm=_other_side(region, shots),
     )
     points, distances = _points(scene, generator)
     has = torch.tensor(case.has) | torch.tensor(case.borrowed)
@@ -188,6 +118,7 @@ def fill(
     seed: int,
     part: tuple[int, int] = (0, 1),
     between: float = 0.5,
+    wider: float = 0.0,
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Make `folder` hold scenes 0 to `count` of these cases, in turn.
@@ -197,10 +128,12 @@ def fill(
         cases: Scene n shows the case n modulo their number.
         folder: Is made where it does not exist.
         count: Scenes.
-        image_size: Rows and columns.
+        image_size: Rows and columns, and `FINER` times as many of a larger region.
         seed: Of the pool.
         part: (i, n): only every n-th scene, from the i-th, so that n processes share the work.
         between: Share of the scenes whose bones have a shape between people, of these cases.
+        wider: Share of the scenes whose radiographs show the larger region that this one lies
+            within; nothing is drawn where it is 0.
         is_over: Asked before each scene: True stops.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -213,13 +146,18 @@ def fill(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         case = cases[number % len(cases)]
         is_between = float(torch.rand(1, generator=generator)) < between
-        far_mm = archive.region.far_mm
+        far_mm, size = archive.region.far_mm, image_size
+        if wider and float(torch.rand(1, generator=generator)) < wider:
+            size = int(FINER * image_size)
+            shots = draw_wider(archive.region, size, generator)
+        else:
+            shots = draw_shots(archive.region.cube_mm, size, generator)
         scene, _, _ = simulate(
             case,
             archive,
-            image_size=image_size,
+            image_size=size,
             pose=PoseRange(),
-            shots=draw_shots(archive.region.cube_mm, image_size, generator),
+            shots=shots,
             generator=generator,
             shape=drawn_shape(people, case, cases, far_mm, generator) if is_between else None,
         )
@@ -228,7 +166,7 @@ def fill(
 
 def save(scene: Simulated, path: Path) -> None:
     """Write a scene, whole or not at all."""
-    shots = [[str(v) for v in astuple(shot)] for shot in scene.shots]
+    shots = [[str(v) for v in (*astuple(shot)[:-1], *shot.isocentre)] for shot in scene.shots]
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
         np.savez(
@@ -260,9 +198,19 @@ def load(path: Path) -> Simulated:
 
 def _shot(row: list[str]) -> Shot:
     sid, sod, primary, secondary, spacing = (float(number) for number in row[1:6])
-    # pools of before have no tube beside the isocentre
-    beside = (float(number) for number in row[7:])
-    return Shot(ViewName(row[0]), sid, sod, primary, secondary, spacing, row[6] == "True", *beside)
+    # pools of before have no tube beside the isocentre, and no isocentre beside the cube
+    along, down, x, y, z = (*(float(number) for number in row[7:]), *[0.0] * 5)[:5]
+    is_alone = row[6] == "True"
+    name = ViewName(row[0])
+    return Shot(name, sid, sod, primary, secondary, spacing, is_alone, along, down, (x, y, z))
+
+
+def _other_side(region: Region, shots: Sequence[Shot]) -> float | None:
+    """mm along x: what lies beyond the cube of the larger region belongs to the other leg."""
+    aside = shots[0].isocentre
+    if not any(aside):
+        return None
+    return aside[0] + region_named(WITHIN[region.name].region).cube_mm / 2
 
 
 def _points(scene: Scene, generator: torch.Generator) -> tuple[Tensor, Tensor]:

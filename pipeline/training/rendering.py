@@ -40,7 +40,12 @@ def draw_tissue(generator: torch.Generator) -> Tissue:
 
 
 def bone_thickness(
-    scene: Scene, tissue: Tissue, views: list[View], *, without_other_side: list[bool]
+    scene: Scene,
+    tissue: Tissue,
+    views: list[View],
+    *,
+    without_other_side: list[bool],
+    other_side_mm: float | None = None,
 ) -> Tensor:
     """(V, H, W): mm of cortical bone that each ray passes.
 
@@ -49,12 +54,14 @@ def bone_thickness(
         tissue: Their density.
         views: The cameras.
         without_other_side: For each view, whether the leg beyond the midline is out of the way.
+        other_side_mm: Along x, where it begins; by default at the face of the near cube.
     """
     near = near_density(scene, tissue)
     near_index = _affine(scene.near_cube_mm, near.shape[-1])
     far_index = _affine(scene.far_cube_mm, scene.far.shape[-1])
     far = {
-        alone: far_density(scene, tissue, alone=alone) for alone in sorted(set(without_other_side))
+        alone: far_density(scene, tissue, alone=alone, other_side_mm=other_side_mm)
+        for alone in sorted(set(without_other_side))
     }
     images = []
     for view, alone in zip(views, without_other_side, strict=True):
@@ -81,20 +88,23 @@ def near_density(scene: Scene, tissue: Tissue) -> Tensor:
     return density * _share_of_near(density.shape[-1], scene.near_cube_mm, scene)
 
 
-def far_density(scene: Scene, tissue: Tissue, *, alone: bool) -> Tensor:
+def far_density(
+    scene: Scene, tissue: Tissue, *, alone: bool, other_side_mm: float | None = None
+) -> Tensor:
     """(M, M, M) share of cortical bone that `near_density` leaves out, in the far cube.
 
     Args:
         scene: The bones.
         tissue: Their density.
         alone: The leg beyond the midline is out of the way.
+        other_side_mm: As for `bone_thickness`.
     """
     edge, size = scene.far_cube_mm, scene.far.shape[-1]
     density = _density(scene.far, tissue, edge) * (1 - _share_of_near(size, edge, scene))
     if alone:
         # region frames are right-sided: the other side lies towards +x
-        along = _along(size, edge, scene)
-        density[:, :, along > scene.near_cube_mm / 2] = 0
+        face = scene.near_cube_mm / 2 if other_side_mm is None else other_side_mm
+        density[:, :, _along(size, edge, scene) > face] = 0
     return density
 
 

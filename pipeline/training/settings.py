@@ -22,6 +22,9 @@ class Pool:
 
     scenes: int = 600
     seed: int = 1
+    wider: float = 0.7
+    """Of a region that takes a closer look: share of the scenes that are pieces of radiographs of
+    the larger region, as it will be given."""
 
 
 @dataclass(frozen=True, slots=True)

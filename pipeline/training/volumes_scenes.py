@@ -18,9 +18,10 @@ import torch
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive, Case
 from pipeline.training.exposure import CLEAN, Exposure
-from pipeline.training.pool import Shot, draw_shots, fill, save, simulate
+from pipeline.training.pool import fill, save, simulate
 from pipeline.training.posing import RIGID
 from pipeline.training.settings import RunFault
+from pipeline.training.shots import Shot, draw_shots
 from pipeline.training.volumes_data import Size, Source, scenes
 from pipeline.training.volumes_loop import Learned
 from pipeline.training.volumes_settings import Regional

@@ -20,8 +20,9 @@ from pipeline.training.given import Given
 from pipeline.training.outlines import true_outlines
 from pipeline.training.peers_hull import camera_of, hull_engine
 from pipeline.training.peers_shape import BoneShape, learned, shape_engine
-from pipeline.training.pool import Shot, Simulated, simulate
+from pipeline.training.pool import Simulated, simulate
 from pipeline.training.posing import RIGID, centres
+from pipeline.training.shots import Shot
 from pipeline.types import ViewName
 from tests.toy_region import CENTRES, as_seen, radius, straight, toy_archive
 

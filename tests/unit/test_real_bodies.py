@@ -13,7 +13,6 @@ from pipeline.materials import Material, linear_attenuation
 from pipeline.projection import grid, project
 from pipeline.training.exposure import CLEAN, exposed
 from pipeline.training.extents import Extent
-from pipeline.training.pool import Shot
 from pipeline.training.real_bodies import (
     BONE,
     MUSCLE,
@@ -23,6 +22,7 @@ from pipeline.training.real_bodies import (
     lengths,
     placed,
 )
+from pipeline.training.shots import Shot
 from pipeline.training.surroundings import body, soft_tissue
 from pipeline.types import View, ViewName
 

@@ -16,7 +16,7 @@ from pipeline.training.batches import Conditions, taken_of
 from pipeline.training.command import train
 from pipeline.training.exposure import CLEAN
 from pipeline.training.label_maps import LabelledPerson, write
-from pipeline.training.pool import Shot, Simulated, fill
+from pipeline.training.pool import Simulated, fill
 from pipeline.training.real_bodies import (
     MUSCLE,
     NAMES,
@@ -28,6 +28,7 @@ from pipeline.training.real_bodies import (
 )
 from pipeline.training.regions import REGIONS, Region, region_named
 from pipeline.training.settings import RunFault
+from pipeline.training.shots import Shot
 from pipeline.types import ViewName
 from tests.toy_region import RUN, SIZE, run_file, toy_archive
 

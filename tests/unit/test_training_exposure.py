@@ -13,7 +13,7 @@ from pipeline.beam import beam
 from pipeline.thickness import thickness
 from pipeline.training.exposure import CLEAN, Exposure, exposed
 from pipeline.training.extents import extent
-from pipeline.training.pool import Shot
+from pipeline.training.shots import Shot
 from pipeline.training.surroundings import (
     Lumps,
     body,

@@ -15,8 +15,9 @@ from pipeline.training.archive import Archive
 from pipeline.training.batches import Conditions, assembled, told
 from pipeline.training.exposure import CLEAN, Exposure, exposed
 from pipeline.training.judging import standard
-from pipeline.training.pool import Simulated, draw_shots, fill, load, save, simulate
+from pipeline.training.pool import Simulated, fill, load, save, simulate
 from pipeline.training.posing import RIGID, STILL, PoseRange, draw, posed
+from pipeline.training.shots import draw_shots
 from tests.toy_region import CENTRES, OTHER, REGION, radius, toy_archive
 
 SIZE = 64
