@@ -174,18 +174,6 @@ def sample_of(
     return seen_in(frames), torch.stack(shadows)
 
 
-def seen_of(
-    scene: Simulated,
-    chosen: Sequence[int],
-    conditions: Conditions,
-    *,
-    is_wrong: bool,
-    generator: torch.Generator,
-) -> Seen:
-    """These shots of a scene as the network is given them: one sample."""
-    return sample_of(scene, chosen, conditions, is_wrong=is_wrong, generator=generator)[0]
-
-
 def radiographs_of(taken: Taken) -> tuple[Radiograph, ...]:
     """What was taken, one by one."""
     return tuple(

@@ -59,11 +59,8 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
         f"{archive.region.name}: {len(cases)} legs of {len({c.person for c in cases})} people"
         f" to learn from, {settings.pool.scenes} scenes"
     )
-    shown, cut = archive.region, None
-    if within := WITHIN.get(archive.region.name):
-        shown = region_named(within.region)
-        cut = Cut(archive.region.cube_mm, settings.network.image_size)
-    bodies = bodies_of(settings, shown)
+    within = WITHIN.get(archive.region.name)
+    bodies = bodies_of(settings, region_named(within.region) if within else archive.region)
     _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
     if run.step == 0 and settings.begin_with:
@@ -88,10 +85,21 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
         told=tell,
         of=of,
         bodies=bodies,
-        cut=cut,
+        cut=cut_of(archive.region, settings),
     )
     say("all steps are done" if is_done else f"stopped at step {run.step}; call again to go on")
     return is_done
+
+
+def cut_of(region: Region, settings: RunSettings) -> Cut | None:
+    """What a network that looks closer is given of radiographs of the larger region."""
+    is_closer = region.name in WITHIN
+    return Cut(region.cube_mm, settings.network.image_size) if is_closer else None
+
+
+def wider_share(region: Region, settings: RunSettings) -> float:
+    """Of the scenes whose radiographs show the larger region; none where there is no such one."""
+    return settings.pool.wider if region.name in WITHIN else 0.0
 
 
 def bodies_of(
@@ -213,7 +221,7 @@ def _part(
         image_size=settings.network.image_size,
         seed=settings.pool.seed,
         part=part,
-        wider=settings.pool.wider if archive.region.name in WITHIN else 0.0,
+        wider=wider_share(archive.region, settings),
         is_over=lambda: time.monotonic() >= until,
     )
 

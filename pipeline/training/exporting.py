@@ -18,8 +18,15 @@ from pipeline import weights
 from pipeline.models.lifting import Lifting
 from pipeline.stated import Judged, Stated
 from pipeline.training.archive import Case
-from pipeline.training.batches import Conditions, seen_of
-from pipeline.training.command import Say, archive_of, learned_from, trained
+from pipeline.training.batches import Conditions, Cut, sample_of
+from pipeline.training.command import (
+    Say,
+    archive_of,
+    cut_of,
+    learned_from,
+    trained,
+    wider_share,
+)
 from pipeline.training.describing import bones_of, closer_of, licences_of, named, people_line
 from pipeline.training.evaluating import left_out
 from pipeline.training.losses import CLIP_MM
@@ -70,9 +77,11 @@ def export(
         image_size=settings.network.image_size,
         seed=SEED,
         between=0.0,
+        wider=wider_share(region, settings),
     )
     views = [(0, 1)] if region.name in WITHIN else [(0, 1), (0,)]
-    factors = calibrated(net, [load(file) for file in sorted(held.glob("*.npz"))], views)
+    scenes = [load(file) for file in sorted(held.glob("*.npz"))]
+    factors = calibrated(net, scenes, views, cut_of(region, settings))
     bones = tuple(
         replace(bone, error_factor=round(factor, 2))
         for bone, factor in zip(bones_of(region, may_be_missing), factors, strict=True)
@@ -96,15 +105,18 @@ def export(
 
 @torch.no_grad()
 def calibrated(
-    net: Lifting, scenes: Sequence[Simulated], views: Sequence[Sequence[int]]
+    net: Lifting,
+    scenes: Sequence[Simulated],
+    views: Sequence[Sequence[int]],
+    cut: Cut | None = None,
 ) -> list[float]:
     """For each bone, the true error at its surface as a multiple of the expected one."""
     generator = torch.Generator().manual_seed(SEED)
     true, said = (torch.zeros(len(net.shape.bones)) for _ in range(2))
     for number, scene in enumerate(scenes):
         for chosen in views:
-            seen = seen_of(
-                scene, chosen, Conditions(), is_wrong=number % 2 == 1, generator=generator
+            seen, _ = sample_of(
+                scene, chosen, Conditions(), is_wrong=number % 2 == 1, generator=generator, cut=cut
             )
             pick = torch.randint(len(scene.points), (POINTS,), generator=generator)
             answer = net.at(net.features(seen), scene.points[pick][None])

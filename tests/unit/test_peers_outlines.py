@@ -14,7 +14,7 @@ from pipeline.metrics import dice
 from pipeline.models.framing import projection
 from pipeline.projection import binned
 from pipeline.training.archive import Archive
-from pipeline.training.batches import Conditions, seen_of
+from pipeline.training.batches import Conditions, sample_of
 from pipeline.training.exposure import CLEAN
 from pipeline.training.given import Given
 from pipeline.training.outlines import true_outlines
@@ -85,7 +85,7 @@ def test_outlines_tell_more_than_the_mean_shape(
     moved: Simulated, shapes: tuple[BoneShape, ...]
 ) -> None:
     """A person who is smaller than the mean; a pixel of an outline is 4.7 mm."""
-    views = seen_of(moved, (0, 1), STILL, is_wrong=False, generator=torch.Generator())
+    views, _ = sample_of(moved, (0, 1), STILL, is_wrong=False, generator=torch.Generator())
     given = Given(views, (), moved.shadows)
 
     found = {

@@ -14,7 +14,7 @@ from torch import Tensor
 from node.learning import LearningError, export, train
 from pipeline.models.lifting import Answer, Lifting, Seen
 from pipeline.training.archive import Archive
-from pipeline.training.batches import Conditions, seen_of
+from pipeline.training.batches import Conditions, sample_of
 from pipeline.training.beginnings import begin_with
 from pipeline.training.exporting import calibrated
 from pipeline.training.loop import Training, save, start
@@ -61,7 +61,7 @@ def test_a_run_begins_with_the_network_of_another_and_knows_its_bones_as_that_di
     begin_with(run, checkpoint)
 
     scene = load(next(pool.glob("*.npz")))
-    seen = seen_of(scene, (0, 1), Conditions(), is_wrong=False, generator=torch.Generator())
+    seen, _ = sample_of(scene, (0, 1), Conditions(), is_wrong=False, generator=torch.Generator())
     points = scene.points[None, :200]
     with torch.no_grad():
         there, here = whole(seen, points), run.net(seen, points)
