@@ -51,6 +51,7 @@ from pipeline.types import (
 ASSUMED: Final = "Completion"
 """What assumptions about additions are called."""
 NOTHING: Final = "nothing added"
+BEYOND: Final = "The box that the completion knows ends there, and not the bone"
 MAX_FACES: Final = 20_000
 """Of an addition: it knows less than what was seen."""
 SHADE: Final = (246, 240, 228)
@@ -99,7 +100,11 @@ def added_by(completer: Completer, made: Reconstruction, made_by: Algorithm) -> 
     part = replace(plausible.added, array=plausible.added.array[extent])
     part = replace(part, patient_from_index=bones[0].probability.patient_from_index)
     additions = tuple(_bone(part, number, mesh, completer, seen) for number, mesh in meshes.items())
-    return _told(replace(made, bones=bones), made_by, additions, refused)
+    open_ended = [
+        (f"{seen.named(completer, number)} goes on beyond what was added", BEYOND)
+        for number in sorted(found.cut_by_box & set(meshes))
+    ]
+    return _told(replace(made, bones=bones), made_by, additions, [*open_ended, *refused])
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +203,11 @@ def _told(
     made: Reconstruction,
     made_by: Algorithm,
     additions: Sequence[Bone],
-    refused: Sequence[tuple[str, str]],
+    remarks: Sequence[tuple[str, str]],
 ) -> Reconstruction:
-    """The result with its additions, and with what is to be said of them."""
+    """The result with its additions, and with what is to be said of them: what, and why."""
     names = [labelled(bone.name, bone.side) for bone in additions]
-    said = [Assumption(ASSUMED, what, "", why) for what, why in refused]
+    said = [Assumption(ASSUMED, what, "", why) for what, why in remarks]
     if names:
         title = f"{made_by.name} {made_by.version}, weights {made_by.weights_digest[:16]}"
         why = f"{PREDICTED.capitalize()}: by {title}, from the shapes of other people"

@@ -186,6 +186,7 @@ def _structure(told: dict[str, Any]) -> Structure:
         (x, y, z),
         float(told["volume_mm3"]),
         None if extent is None else (float(extent[0]), float(extent[1]), float(extent[2])),
+        bool(told.get("ends_in_box", True)),
     )
 
 

@@ -2,7 +2,7 @@
 
 A network answers anything. What it adds has to go on from what was seen, or to lie beside it as
 bones of a joint do; it has to be about as large as such a bone is, and to end inside the box that
-the network knows: else it is refused.
+the network knows, if in people it does: else it is refused.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def accepted(
         seen = np.isin(found.given.array, [n for n, its in known.items() if its == number])
         _keep_pieces(made.array, number, seen)
         structure = structures[number - 1]
-        reason = CUT if number in found.cut_by_box else _out_of_size(made, number, seen, structure)
+        is_cut = number in found.cut_by_box and structure.ends_in_box
+        reason = CUT if is_cut else _out_of_size(made, number, seen, structure)
         reason = reason or _unlike_its_twin(made, number, found, known, structures)
         reason = reason or _unlike_its_section(made.array == number, seen, found)
         if reason:

@@ -51,6 +51,8 @@ class Structure:
     """Mean over these people."""
     extent: tuple[float, float, float] | None = None
     """Mean x, y, z over these people, mm; None where it is not known."""
+    ends_in_box: bool = True
+    """In most of these people: else it is expected to go on where the box ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,15 @@ def structures() -> tuple[Structure, ...]:
     return tuple(made)
 
 
-def completer(answer: Labels | None = None) -> Completer:
+def completer(answer: Labels | None = None, *, femora_end: bool = True) -> Completer:
     """It is sure of `answer`, by default the truth, whatever it is asked."""
     told = truth() if answer is None else answer
     chances = np.stack([told == n for n in range(len(NAMES) + 1)]).astype(np.float32)
-    return Completer(structures(), (EDGE,) * 3, SIZE, lambda _: chances.copy())
+    known = tuple(
+        replace(one, ends_in_box=femora_end or not one.name.startswith("femur"))
+        for one in structures()
+    )
+    return Completer(known, (EDGE,) * 3, SIZE, lambda _: chances.copy())
 
 
 def seen(

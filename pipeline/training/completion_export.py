@@ -47,10 +47,13 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
 def structures_of(
     maps: Sequence[Labels], names: Sequence[str], box_mm: Triple
 ) -> tuple[Structure, ...]:
-    """The mean middle, volume and extent of each label over the maps that have it."""
+    """The mean middle, volume and extent of each label over the maps that have it.
+
+    And whether it ends in the box, in most of them.
+    """
     found = []
     for number, name in enumerate(names, start=1):
-        middles, volumes, extents = [], [], []
+        middles, volumes, extents, ends = [], [], [], []
         for labels in maps:
             index = np.argwhere(labels == number)
             if not len(index):
@@ -60,12 +63,14 @@ def structures_of(
             middles.append((x, y, z))
             volumes.append(len(index) * float(step.prod()))
             extents.append(((np.ptp(index, axis=0) + 1) * step)[::-1])
+            ends.append(bool((index > 0).all() and (index < np.array(labels.shape) - 1).all()))
         if not middles:
             raise RunFault(f"Nobody that is learned from has a {name}")
         x, y, z = np.mean(middles, axis=0).tolist()
         wide, deep, tall = np.mean(extents, axis=0).tolist()
         volume = float(np.mean(volumes))
-        found.append(Structure(name, (x, y, z), volume, (wide, deep, tall)))
+        is_whole = sum(ends) * 2 > len(ends)
+        found.append(Structure(name, (x, y, z), volume, (wide, deep, tall), is_whole))
     return tuple(found)
 
 

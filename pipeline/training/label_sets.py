@@ -3,10 +3,11 @@
     python -m pipeline.training.label_sets --set pelvis --data ../shared/data --out runs/pelvis.npz
 
 `pelvis`: sacrum, hip bones and whole femora of the 15 people of `bones/vsd`, upright in the
-anterior pelvic plane. `muscles`: 54 bones and muscles of the three people of
-`labels/pelvic_annotation`, as they lay, about the middle of the sacrum. What their maps name once
-for both sides is told apart by the median plane of the sacrum. `hip_bodies`: the same people's
-muscles, organs and fat about each of their hips, for scenes of training (`real_bodies`).
+anterior pelvic plane. `hips`: the same in a box that ends in the shafts, for what a radiograph of a
+hip leaves out: every femur goes on to a face of it. `muscles`: 54 bones and muscles of the three
+people of `labels/pelvic_annotation`, as they lay, about the middle of the sacrum. What their maps
+name once for both sides is told apart by the median plane of the sacrum. `hip_bodies`: the same
+people's muscles, organs and fat about each of their hips, for scenes of training (`real_bodies`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ PELVIS_BOX: Final = (672.0, 264.0, 352.0)
 their legs out of it."""
 PELVIS_MIDDLE: Final = (0.0, 58.0, -228.0)
 """x, y, z of the middle of the box, from the middle between the anterior superior iliac spines."""
+HIPS_BOX: Final = (416.0, 264.0, 352.0)
+"""As high as that of the pelvis, and down to the middle of the shafts."""
+HIPS_MIDDLE: Final = (0.0, 58.0, -100.0)
 MUSCLES_BOX: Final = (448.0, 288.0, 384.0)
 MUSCLES_MIDDLE: Final = (0.0, -90.0, 0.0)
 """x, y, z of the middle of the box, from the middle of the sacrum."""
@@ -55,6 +59,15 @@ class LabelSet:
 
 def pelvis(data: Path) -> LabelSet:
     """The whole pelves and femora of `bones/vsd`; a missing femur is the other one, mirrored."""
+    return _pelves(data, PELVIS_BOX, PELVIS_MIDDLE)
+
+
+def hips(data: Path) -> LabelSet:
+    """The same without the lower halves of the femora."""
+    return _pelves(data, HIPS_BOX, HIPS_MIDDLE)
+
+
+def _pelves(data: Path, box_mm: Triple, middle: Triple) -> LabelSet:
     folds = read_folds()
     cases = {}
     for person in read_vsd(data / "bones" / "vsd"):
@@ -67,16 +80,16 @@ def pelvis(data: Path) -> LabelSet:
             fold=fold_of(person.name, folds),
             borrowed=tuple(sorted(done.borrowed)),
         )
-        cases[case] = filled(_standing(done.person), PELVIS, PELVIS_BOX)
-    return LabelSet(PELVIS, PELVIS_BOX, cases)
+        cases[case] = filled(_standing(done.person, middle), PELVIS, box_mm)
+    return LabelSet(PELVIS, box_mm, cases)
 
 
-def _standing(person: Person) -> dict[str, Surface]:
-    """The bones in the frame of the box."""
+def _standing(person: Person, middle: Triple) -> dict[str, Surface]:
+    """The bones in the frame of the box about `middle`."""
     marks = person.landmarks
     upright = pelvic_frame(marks)
-    middle = upright[:3, :3] @ ((marks["ASIS_R"] + marks["ASIS_L"]) / 2)
-    place = shifted(-middle - np.array(PELVIS_MIDDLE)) @ upright
+    between = upright[:3, :3] @ ((marks["ASIS_R"] + marks["ASIS_L"]) / 2)
+    place = shifted(-between - np.array(middle)) @ upright
     return {name: moved(person.bones[name], place) for name in PELVIS}
 
 
@@ -147,7 +160,7 @@ def bodies(data: Path) -> LabelSet:
     return LabelSet(real_bodies.NAMES, hip_bodies.BOX, hip_bodies.hips(data))
 
 
-SETS: Final = {"pelvis": pelvis, "muscles": muscles, "hip_bodies": bodies}
+SETS: Final = {"pelvis": pelvis, "hips": hips, "muscles": muscles, "hip_bodies": bodies}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -122,6 +122,25 @@ def test_a_bone_that_the_field_cuts_goes_on_without_a_gap() -> None:
     assert inside(added(after)["Femur R"])[:, 2].max() == pytest.approx(lowest - VOXEL)
 
 
+@pytest.mark.parametrize("femora_end", [False, True])
+def test_a_shaft_that_goes_on_to_the_end_of_the_box_is_added_where_it_does_so_in_people(
+    femora_end: bool,
+) -> None:
+    answer = truth()
+    answer[:3, 6:10, 3:6] = 4
+
+    made = added_by(completer(answer, femora_end=femora_end), seen(), COMPLETION)
+
+    said = {one.value for one in made.assumptions}
+    if femora_end:
+        assert "no Femur R added" in said
+    else:
+        lowest = inside(added(made)["Femur R"])[:, 2].min()
+        # in the last voxels of the box
+        assert abs(lowest - ORIGIN[2]) < 5
+        assert "Femur R goes on beyond what was added" in said
+
+
 def test_a_left_study_is_completed_as_the_mirror_image_of_a_right_one() -> None:
     right = added_by(completer(), seen(), COMPLETION)
 

@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 from trimesh.transformations import transform_points
 
-from benchmarks.floors import CLEAN, drawn, floors, table
+from benchmarks.floors import CLEAN, Plan, drawn, floors, table
 from benchmarks.knowing import (
     ONE_VIEW,
     STANDARD_DEG,
@@ -287,7 +287,7 @@ def test_all_ways_are_measured_and_told_apart_from_those_beyond_the_evaluation(
     toy: Archive,
 ) -> None:
     case, *others = toy.cases
-    found = list(floors(toy, [case], others, size=64, seed=7, judged=1, draws=2, samples=1000))
+    found = list(floors(toy, [case], others, Plan(64, seed=7, judged=1, draws=2, samples=1000)))
     assert {one.condition for one in found} == {CLEAN, WRONG, ONE_VIEW}
     assert all(one.is_judged for one in found if one.condition == CLEAN)
     assert sum(one.is_judged for one in found if one.condition == ONE_VIEW) == 6

@@ -79,6 +79,13 @@ def test_what_the_box_cuts_is_refused() -> None:
     assert refused.reason == CUT
 
 
+def test_what_goes_on_beyond_the_box_in_people_may_be_cut_by_it() -> None:
+    near = replace(found((2, (8, 12), (8, 12), (12, 16))), cut_by_box=frozenset({2}))
+    open_ended = (STRUCTURES[0], replace(STRUCTURES[1], ends_in_box=False))
+
+    assert accepted(near, KNOWN, open_ended).refused == ()
+
+
 def test_a_bone_may_be_joined_by_another_that_is_added() -> None:
     more = (*STRUCTURES, Structure("hip_bone_R", (0, 0, 0), 64_000.0))
     chain = found((2, (8, 12), (8, 12), (12, 16)), (3, (8, 12), (8, 12), (16, 20)))
