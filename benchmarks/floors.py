@@ -56,6 +56,22 @@ GOALS: Mapping[tuple[str, str], Mapping[str, float]] = {
 """mm; of the table that is to be reached."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is drawn, and how it is measured."""
+
+    size: int
+    """Rows and columns of a radiograph."""
+    seed: int
+    """Of the evaluation."""
+    judged: int
+    """The first so many draws of each leg are those of the evaluation."""
+    draws: int
+    """Of each leg."""
+    samples: int = SAMPLES
+    """Of a surface."""
+
+
 class Drawn(NamedTuple):
     """What one leg is judged in."""
 
@@ -97,48 +113,29 @@ def drawn(archive: Archive, case: Case, seed: int, size: int, *, is_judged: bool
 
 
 def floors(
-    archive: Archive,
-    cases: Sequence[Case],
-    others: Sequence[Case],
-    *,
-    size: int,
-    seed: int,
-    judged: int,
-    draws: int,
-    samples: int = SAMPLES,
+    archive: Archive, cases: Sequence[Case], others: Sequence[Case], plan: Plan
 ) -> Iterator[Floor]:
-    """Every bone of these cases, put in every way, in each of `draws` poses.
-
-    Args:
-        archive: Of the region.
-        cases: Those to be judged.
-        others: Those whose bones tell what is usual.
-        size: Rows and columns of a radiograph.
-        seed: Of the evaluation.
-        judged: The first so many draws are those of the evaluation.
-        draws: Of each case.
-        samples: Of a surface, that are measured.
-    """
-    usual = usual_middles(archive, others)
+    """Every bone of `cases`, put in every way, in every pose; `others` tell what is usual."""
+    usual, edge = usual_middles(archive, others), archive.region.cube_mm
     for number, case in enumerate(cases):
         meshes = {
             channel: mesh
             for channel, bone in enumerate(archive.region.targets)
             if case.has[channel] and (mesh := archive.mesh(case, bone)) is not None
         }
-        for repeat in range(draws):
-            is_judged = repeat < judged
-            one = drawn(archive, case, seed + 1000 * number + repeat, size, is_judged=is_judged)
+        for repeat in range(plan.draws):
+            seed, is_judged = plan.seed + 1000 * number + repeat, repeat < plan.judged
+            one = drawn(archive, case, seed, plan.size, is_judged=is_judged)
             for channel, mesh in meshes.items():
                 bone = archive.region.targets[channel]
-                true = Mesh(in_scene(mesh.vertices, one.pose, channel), mesh.faces.numpy())
-                edge = archive.region.cube_mm
-                for what, assd_mm in _put(true, one, edge, usual[bone], size, samples):
-                    yield Floor(*what, bone, case.person, assd_mm, is_judged)
-                if one.scene is not None:
-                    made = isosurface(one.scene.near[channel].numpy(), edge)
-                    assd_mm, _ = apart(made, true, edge / 2 - MARGIN_MM)
-                    yield Floor(CLEAN, GRID, bone, case.person, assd_mm, is_judged)
+                whole = Mesh(in_scene(mesh.vertices, one.pose, channel), mesh.faces.numpy())
+                true = within(whole, edge / 2 + BEYOND_MM)
+                points = _judged(true.vertices, edge)
+                thin = points[:: max(1, len(points) // POINTS)]
+                sight = Sight(thin, usual[bone], one.pose, one.true, one.told, plan.size)
+                for condition, known, put in _put(true, sight, edge, one.scene, channel):
+                    assd_mm, _ = apart(put, true, edge / 2 - MARGIN_MM, samples=plan.samples)
+                    yield Floor(condition, known, bone, case.person, assd_mm, is_judged)
 
 
 def usual_middles(archive: Archive, cases: Sequence[Case]) -> dict[str, Float]:
@@ -147,7 +144,7 @@ def usual_middles(archive: Archive, cases: Sequence[Case]) -> dict[str, Float]:
     for bone in archive.region.targets:
         meshes = [mesh for case in cases if (mesh := archive.mesh(case, bone)) is not None]
         points = [
-            _inside(mesh.vertices.double().numpy(), archive.region.cube_mm) for mesh in meshes
+            _judged(mesh.vertices.double().numpy(), archive.region.cube_mm) for mesh in meshes
         ]
         found[bone] = np.mean([own.mean(axis=0) for own in points], axis=0)
     return found
@@ -160,22 +157,18 @@ def within(mesh: Mesh, half_edge: float) -> Mesh:
 
 
 def _put(
-    true: Mesh, one: Drawn, edge: float, usual: Float, size: int, samples: int
-) -> Iterator[tuple[tuple[str, str], float]]:
-    """Condition, what is known, and mm, for each way."""
-    near = within(true, edge / 2 + BEYOND_MM)
-    points = _inside(true.vertices, edge)
-    thin = points[:: max(1, len(points) // POINTS)]
-    sight = Sight(thin, usual, one.pose, one.true, one.told, size)
+    true: Mesh, sight: Sight, edge: float, scene: Scene | None, channel: int
+) -> Iterator[tuple[str, str, Mesh | None]]:
+    """Condition, what is known, and the surface where that puts it."""
+    if scene is not None:
+        yield CLEAN, GRID, isosurface(scene.near[channel].numpy(), edge)
     for way in WAYS:
-        put = replace(near, vertices=transform_points(near.vertices, way.place(sight)))
-        there = within(put, edge / 2)
-        assd_mm, _ = apart(there, near, edge / 2 - MARGIN_MM, samples=samples)
-        yield (way.condition, way.known), assd_mm
+        put = replace(true, vertices=transform_points(true.vertices, way.place(sight)))
+        yield way.condition, way.known, within(put, edge / 2)
 
 
-def _inside(points: Float, edge: float) -> Float:
-    """Those that are judged."""
+def _judged(points: Float, edge: float) -> Float:
+    """Those that lie in the part of the cube that is judged."""
     return points[(np.abs(points) < edge / 2 - MARGIN_MM).all(axis=1)]
 
 
@@ -212,15 +205,14 @@ def main() -> None:
     for path in given.runs:
         settings = read(path)
         archive = archive_of(settings)
-        found = floors(
-            archive,
-            left_out(archive, settings),
-            learned_from(archive, settings),
+        plan = Plan(
             size=settings.network.image_size * FINER,
             seed=settings.evaluation.seed,
             judged=settings.evaluation.repeats,
             draws=given.draws,
         )
+        cases, others = left_out(archive, settings), learned_from(archive, settings)
+        found = floors(archive, cases, others, plan)
         print(f"{table(archive.region.name, list(found))}\n")
 
 
