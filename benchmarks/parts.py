@@ -22,7 +22,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import Engine
 
 from benchmarks.receive import cpu_seconds
@@ -31,6 +30,7 @@ from node.answering import PromptProvider
 from node.door import Door
 from node.header import read_header
 from node.settings import Peer, Receiver, Settings
+from node.storing import StoreRequest
 from storage import database, files, ledger
 from storage.records import Instance
 from tests.factories import file_bytes, radiograph
@@ -85,10 +85,7 @@ def rows(engine: Engine, together: int) -> float:
 
 def answer() -> float:
     """Of a success that is told."""
-    told = C_STORE()
-    told.MessageID = told.MessageIDBeingRespondedTo = 7
-    told.AffectedSOPClassUID, told.AffectedSOPInstanceUID = "1.2.3", "1.2.3.4"
-    told.Status = 0x0000
+    request = StoreRequest(1, 7, "1.2.3", "1.2.3.4")
     world: Any = SimpleNamespace(
         is_requestor=False,
         requestor=SimpleNamespace(maximum_length=16_384),
@@ -96,7 +93,7 @@ def answer() -> float:
     )
     provider = PromptProvider(world)
     provider.sending = threading.Lock()
-    return spent_ms(lambda _: provider.send_msg(told, 1))
+    return spent_ms(lambda _: provider.succeed(request))
 
 
 def whole(folder: Path, engine: Engine) -> tuple[float, float]:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
 from node.arriving import Arriving
 from node.statuses import SUCCESS
+from node.storing import StoreRequest
 
 if TYPE_CHECKING:
     from pynetdicom.dimse import _QueueItem
@@ -74,37 +74,35 @@ class PromptProvider(DIMSEServiceProvider):
 
     def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
         """The message is on its way; as pynetdicom's, which tells no handler of it here."""
-        command = _success(primitive) if isinstance(primitive, C_STORE) else None
-        most_bytes = self.maximum_pdu_size or len(command or b"") + FRAGMENT_HEADER_BYTES
         with self.sending:
-            if command is None or len(command) + FRAGMENT_HEADER_BYTES > most_bytes:
-                super().send_msg(primitive, context_id)
-                return
-            fragment = P_DATA()
-            value = (context_id, IS_LAST_OF_COMMAND + command)
-            fragment.presentation_data_value_list.append(value)
+            super().send_msg(primitive, context_id)
+
+    def succeed(self, request: StoreRequest) -> None:
+        """The peer is told that its instance is kept."""
+        command = success(request)
+        if 0 < self.maximum_pdu_size < len(command) + FRAGMENT_HEADER_BYTES:
+            self.send_msg(request.answer(SUCCESS), request.context_id)
+            return
+        fragment = P_DATA()
+        value = (request.context_id, IS_LAST_OF_COMMAND + command)
+        fragment.presentation_data_value_list.append(value)
+        with self.sending:
             self.dul.send_pdu(fragment)
 
 
-def _success(answer: C_STORE) -> bytes | None:
-    """The command set of a C-STORE-RSP that says 0x0000 and no more; None for any other.
+def success(request: StoreRequest) -> bytes:
+    """The command set of a C-STORE-RSP that says 0x0000 and no more.
 
     Source: PS3.7 9.3.1.2; implicit VR little endian, PS3.7 6.3.1.
     """
-    number = answer.MessageIDBeingRespondedTo
-    sop_class_uid, sop_instance_uid = answer.AffectedSOPClassUID, answer.AffectedSOPInstanceUID
-    if answer.Status != SUCCESS or number is None or not (sop_class_uid and sop_instance_uid):
-        return None
-    if answer.OffendingElement is not None or answer.ErrorComment is not None:
-        return None
     group = b"".join(
         (
-            _uid(0x0002, sop_class_uid),
+            _uid(0x0002, request.sop_class_uid),
             _short(0x0100, RESPONSE),
-            _short(0x0120, number),
+            _short(0x0120, request.message_id),
             _short(0x0800, NO_DATA_SET),
             _short(0x0900, SUCCESS),
-            _uid(0x1000, sop_instance_uid),
+            _uid(0x1000, request.sop_instance_uid),
         )
     )
     return struct.pack("<HHII", 0, 0, 4, len(group)) + group

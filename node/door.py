@@ -43,3 +43,5 @@ class Arrival:
     sop_instance_uid: str
     path: Path
     at: datetime
+    handle: int | None = None
+    """Of the file, where it is open still; its owner closes it."""

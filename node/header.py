@@ -8,6 +8,7 @@ whatever it raises becomes one named error. Elements that the node does not need
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -76,14 +77,14 @@ class Header:
     attributes: Mapping[str, Json]
 
 
-def read_header(path: Path) -> Header:
-    """The header of the DICOM file at `path`.
+def read_header(path: Path, handle: int | None = None) -> Header:
+    """The header of the DICOM file at `path`, which may be open for reading already.
 
     Raises:
         UnreadableHeaderError: it cannot be parsed, or a UID is absent or malformed.
     """
     try:
-        transfer_syntax_uid, ds = _plain(path) or _any(path)
+        transfer_syntax_uid, ds = _plain(_head(path, handle)) or _any(path)
         _require_short(ds)
         uids = {keyword: _uid(ds, tag) for keyword, tag in REQUIRED.items()}
         known = attributes(ds)
@@ -130,10 +131,15 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and UID.fullmatch(text) is not None
 
 
-def _plain(path: Path) -> tuple[str, Dataset] | None:
-    """Transfer syntax and data set of a file whose header is as most are; None for others."""
+def _head(path: Path, handle: int | None) -> bytes:
+    if handle is not None:
+        return os.pread(handle, HEAD_BYTES, 0)
     with path.open("rb", buffering=0) as stream:
-        head = stream.read(HEAD_BYTES)
+        return stream.read(HEAD_BYTES)
+
+
+def _plain(head: bytes) -> tuple[str, Dataset] | None:
+    """Transfer syntax and data set of a file whose header is as most are; None for others."""
     begin = PREAMBLE_BYTES + GROUP_LENGTH_BYTES
     end = begin + int.from_bytes(head[begin - 4 : begin], "little")
     group = head[begin:end]

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationServer, ThreadedAssociationServer
 
+from node.storing import Store
+
 Reason = TypeVar("Reason")
 
 
@@ -26,6 +28,8 @@ class CountingServer(ThreadedAssociationServer):
     counting: threading.Lock
     most_bytes: int
     """The largest instance that is kept."""
+    store: Store | None
+    """Keeps what plain requests bring, past pynetdicom."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """True if this connection may wait for its association; else it is closed at once."""

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from pydicom import Dataset
 from pynetdicom import evt
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dul import DULServiceProvider
@@ -39,7 +38,8 @@ from node.arriving import (
     take_pdu,
 )
 from node.inlet import Inlet
-from node.storing import LONGEST_COMMAND_BYTES, Storing, plain_store
+from node.statuses import SUCCESS
+from node.storing import LONGEST_COMMAND_BYTES, Store, Storing, plain_store
 
 if TYPE_CHECKING:
     from pynetdicom.pdu_primitives import _PDUPrimitiveType
@@ -51,6 +51,10 @@ WAIT_S: Final = 0.05
 LONGEST_MESSAGE_BYTES: Final = 262_144
 """Of what is kept in memory until it is whole: commands, which have some 200 bytes, and requests to
 answer for objects, which have at most 150 for each."""
+
+
+ANY_MESSAGE: Final = DIMSEMessage()
+"""For who is told that something came, where pynetdicom has made no message of it."""
 
 
 class PromptSocket(AssociationSocket):
@@ -86,6 +90,8 @@ class PromptReactor(DULServiceProvider):
     """The largest instance that is kept."""
     place: str | None
     """The AE title under which the association was admitted; None while it only knocks."""
+    store: Store | None
+    """Keeps an instance that has arrived; None leaves them all to pynetdicom."""
     storing: Storing | None
     """The instance that is arriving, where pynetdicom knows nothing of it."""
 
@@ -143,7 +149,7 @@ class PromptReactor(DULServiceProvider):
         if self.storing is None:
             self.storing = self._announced()
         if self.storing is not None:
-            if self._take_data_set(self.storing.request.context_id, self.storing.path):
+            if self._take_data_set(self.storing.request.context_id, self.storing.arriving):
                 self._serve()
             return
         message = self.assoc.dimse.message
@@ -158,7 +164,7 @@ class PromptReactor(DULServiceProvider):
         """The instance that a plain C-STORE-RQ announces; None, and nothing read, for all else."""
         assoc = self.assoc
         assert isinstance(assoc.dimse, PromptProvider)  # noqa: S101 - made with this reactor
-        if not (assoc.is_established and assoc.dimse.is_idle):
+        if self.store is None or not (assoc.is_established and assoc.dimse.is_idle):
             return None
         deadline = self.inlet.deadline()
         _, length = PDU_HEADER.unpack(self._seen(PDU_HEADER.size, deadline))
@@ -170,9 +176,7 @@ class PromptReactor(DULServiceProvider):
         if request is None or context is None or context.abstract_syntax != request.sop_class_uid:
             return None
         self.inlet.take(len(pdu))
-        storing = Storing(request, context.transfer_syntax[0], self.most_bytes)
-        self.arrivals[storing.path] = storing.arriving
-        return storing
+        return Storing(request, context.transfer_syntax[0], self.most_bytes)
 
     def _seen(self, nr_bytes: int, deadline: float | None) -> bytes:
         seen = self.inlet.see(nr_bytes, deadline)
@@ -184,22 +188,20 @@ class PromptReactor(DULServiceProvider):
         """The instance is kept, or is not, and the peer knows."""
         storing, self.storing = self.storing, None
         assert storing is not None  # noqa: S101 - its last fragment has just come
-        assoc, request = self.assoc, storing.request
-        storing.close()
+        assert self.store is not None  # noqa: S101 - it was announced
+        assoc, request, status = self.assoc, storing.request, None
+        assert isinstance(assoc.dimse, PromptProvider)  # noqa: S101 - made with this reactor
         try:
-            evt.trigger(assoc, evt.EVT_DIMSE_RECV, {"message": DIMSEMessage()})
-            context = assoc._accepted_cx[request.context_id].as_tuple
-            asked = {"request": request.primitive(storing.path), "context": context}
-            status = evt.trigger(assoc, evt.EVT_C_STORE, asked)
-            answer = request.answer()
-            if isinstance(status, Dataset):
-                answer.Status, answer.ErrorComment = status.Status, status.ErrorComment
-            else:
-                answer.Status = status
-            assoc.dimse.send_msg(answer, request.context_id)
+            evt.trigger(assoc, evt.EVT_DIMSE_RECV, {"message": ANY_MESSAGE})
+            status = self.store(assoc, storing)
         finally:
-            self.arrivals.pop(storing.path, None)
-            storing.path.unlink(missing_ok=True)
+            storing.close()
+            if status != SUCCESS:
+                storing.path.unlink(missing_ok=True)
+        if status == SUCCESS:
+            assoc.dimse.succeed(request)
+        else:
+            assoc.dimse.send_msg(request.answer(status), request.context_id)
 
     def _take_for_pynetdicom(self, message: DIMSEMessage) -> None:
         file, path, context_id = message._data_set_file, message._data_set_path, message.context_id
@@ -210,15 +212,14 @@ class PromptReactor(DULServiceProvider):
             file.file.flush()
             before = path.read_bytes()
             self.arrivals[path] = Arriving(file.file.fileno(), before, self.most_bytes)
-        if self._take_data_set(context_id, path):
+        if self._take_data_set(context_id, self.arrivals[path]):
             end = P_DATA_TF()
             end.decode(last_fragment(context_id))
             self._recv_pdu.put(end)
             self.state_machine.do_action("Evt10")
 
-    def _take_data_set(self, context_id: int, path: Path) -> bool:
+    def _take_data_set(self, context_id: int, arrival: Arriving) -> bool:
         """True at its end; False once there is something else to do."""
-        arrival = self.arrivals[path]
         while self._goes_on():
             if take_pdu(self.inlet, context_id, arrival.write):
                 return True

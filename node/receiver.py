@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ from node.refusing import answer, refuse, turn_away
 from node.retention import MEBIBYTE
 from node.sop_classes import RECEIVED_SOP_CLASSES, RECEIVED_TRANSFER_SYNTAXES
 from node.statuses import OTHER_CONTENT, OUT_OF_RESOURCES, PROCESSING_FAILURE, SUCCESS
+from node.storing import Storing
 from node.wire import arrived, serve, unfinished
 from storage import database, files, ledger, queries
 from storage.crashpoints import Point, reached
@@ -105,7 +106,8 @@ def listen(door: Door) -> ThreadedAssociationServer:
         (evt.EVT_CONN_CLOSE, _on_closed, [door, writes]),
     ]
     most_bytes = own.maximum_instance_mib * MEBIBYTE
-    return serve(ae, (own.host, own.port), handlers, keeper.may_knock, most_bytes)
+    store = partial(_on_plain_store, door=door, writes=writes)
+    return serve(ae, (own.host, own.port), handlers, keeper.may_knock, most_bytes, store)
 
 
 def _on_report(event: Event, door: Door) -> tuple[int, None]:
@@ -130,7 +132,7 @@ def _on_sent(event: Event) -> None:
 def _on_closed(event: Event, door: Door, writes: GroupCommit) -> None:
     if (half := unfinished(event.assoc)) is not None:
         _leave_nothing(half, event.assoc, door)
-    door.ended.add(_association(event))
+    door.ended.add(_association(event.assoc))
     ended = frozenset(door.ended)
     writes.commit(lambda conn: _close_transfers(conn, door.settings.node.name, ended))
     door.ended.difference_update(ended)
@@ -147,50 +149,63 @@ def _leave_nothing(half: Path, assoc: Association, door: Door) -> None:
         with suppress(StorageError, OSError):
             arrived(assoc, half)
     except TooLargeError as fault:
-        calling, called = titles(assoc)
-        address = assoc.requestor.address
-        turn_away(Arrival(calling, called, address, "", "", half, door.clock()), door, fault)
+        turn_away(Arrival(*_parties(assoc), "", "", half, door.clock()), door, fault)
     finally:
         half.unlink(missing_ok=True)
 
 
 def _on_store(event: Event, door: Door, writes: GroupCommit) -> int | Dataset:
-    """The status of one C-STORE; PS3.4 B.2.3."""
-    arrival = _arrival(event, door.clock())
-    bound = log.bind(sop_instance_uid=arrival.sop_instance_uid, ae=arrival.calling_ae_title)
+    """The status of a C-STORE that pynetdicom has read."""
+    stored, path = event.request, event.dataset_path
+    assert isinstance(stored, C_STORE)  # noqa: S101 - bound to EVT_C_STORE
+    uids = str(stored.AffectedSOPClassUID), str(stored.AffectedSOPInstanceUID)
+    arrival = Arrival(*_parties(event.assoc), *uids, path, door.clock())
     try:
-        digest = arrived(event.assoc, arrival.path)
+        return _status(arrival, lambda: arrived(event.assoc, path), door, writes, event.assoc)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _on_plain_store(
+    assoc: Association, storing: Storing, door: Door, writes: GroupCommit
+) -> int | Dataset:
+    """The status of a C-STORE that our own reactor has read."""
+    asked, path, handle = storing.request, storing.path, storing.handle
+    uids = asked.sop_class_uid, asked.sop_instance_uid
+    arrival = Arrival(*_parties(assoc), *uids, path, door.clock(), handle)
+    return _status(arrival, storing.arriving.digest, door, writes, assoc)
+
+
+def _status(
+    arrival: Arrival,
+    digest: Callable[[], files.Digest | None],
+    door: Door,
+    writes: GroupCommit,
+    assoc: Association,
+) -> int | Dataset:
+    """Of one C-STORE; PS3.4 B.2.3."""
+    told = {"sop_instance_uid": arrival.sop_instance_uid, "ae": arrival.calling_ae_title}
+    try:
+        found = digest()
         _require_room(door)
-        return _keep(arrival, digest, door, writes, _association(event))
+        return _keep(arrival, found, door, writes, _association(assoc))
     except TooLargeError as fault:
         return turn_away(arrival, door, fault)
     except StorageError as fault:
-        bound.error("instance_not_kept", reason=str(fault))
+        log.error("instance_not_kept", reason=str(fault), **told)  # noqa: TRY400 - it is told
         return answer(OUT_OF_RESOURCES, str(fault))
-    except Exception as fault:  # noqa: BLE001 - the thread's boundary: the peer gets a status
-        bound.exception("instance_not_kept")
+    except Exception as fault:
+        log.exception("instance_not_kept", **told)
         return answer(PROCESSING_FAILURE, type(fault).__name__)
-    finally:
-        arrival.path.unlink(missing_ok=True)
 
 
-def _arrival(event: Event, at: datetime) -> Arrival:
-    calling, called = titles(event.assoc)
-    stored = event.request
-    assert isinstance(stored, C_STORE)  # noqa: S101 - bound to EVT_C_STORE
-    return Arrival(
-        calling_ae_title=calling,
-        called_ae_title=called,
-        peer_address=event.assoc.requestor.address,
-        sop_class_uid=str(stored.AffectedSOPClassUID),
-        sop_instance_uid=str(stored.AffectedSOPInstanceUID),
-        path=event.dataset_path,
-        at=at,
-    )
+def _parties(assoc: Association) -> tuple[str, str, str]:
+    """Calling and called AE title, and the address of who calls."""
+    return *titles(assoc), assoc.requestor.address
 
 
-def _association(event: Event) -> str:
-    return f"{id(event.assoc):x}"
+def _association(assoc: Association) -> str:
+    return f"{id(assoc):x}"
 
 
 def _keep(
@@ -201,11 +216,11 @@ def _keep(
     association: str,
 ) -> int | Dataset:
     try:
-        header = read_header(arrival.path)
+        header = read_header(arrival.path, arrival.handle)
         require_match(header, arrival.sop_class_uid, arrival.sop_instance_uid)
     except UnreadableHeaderError as fault:
         return refuse(arrival, door, arrival.path, fault.status, str(fault))
-    written = files.adopt(door.instances, arrival.path, digest)
+    written = files.adopt(door.instances, arrival.path, digest, arrival.handle)
     instance = _instance(arrival, header, written)
     receipt = writes.commit(lambda conn: _write_row(conn, instance, door, association))
     reached(Point.AFTER_ROW)

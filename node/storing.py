@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pydicom import Dataset
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.dimse_primitives import C_STORE
 
@@ -22,11 +23,15 @@ from node.arriving import FRAGMENT_HEADER, IS_COMMAND, IS_LAST, PDU_HEADER, Arri
 from node.header import is_uid
 from storage.errors import StoreUnavailable
 
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
 LONGEST_COMMAND_BYTES: Final = 512
 """A P-DATA-TF with the command: two UIDs of 64 characters, and all else has 124 bytes."""
 ELEMENT: Final = struct.Struct("<HHI")
 C_STORE_RQ: Final = b"\x01\x00"
 NO_DATA_SET: Final = b"\x01\x01"
+NAME_BYTES: Final = 16
 PRIORITIES: Final = frozenset({b"\x00\x00", b"\x01\x00", b"\x02\x00"})
 SOP_CLASS, COMMAND, NUMBER, PRIORITY, DATA_SET, SOP_INSTANCE = (
     0x0002,
@@ -50,21 +55,16 @@ class StoreRequest:
     sop_class_uid: str
     sop_instance_uid: str
 
-    def primitive(self, path: Path) -> C_STORE:
-        """As pynetdicom gives it to a handler, of an instance whose file is at `path`."""
-        asked = C_STORE()
-        asked.MessageID = self.message_id
-        asked.AffectedSOPClassUID = self.sop_class_uid
-        asked.AffectedSOPInstanceUID = self.sop_instance_uid
-        asked._context_id, asked._dataset_path = self.context_id, path
-        return asked
-
-    def answer(self) -> C_STORE:
-        """The response, which has no status yet."""
+    def answer(self, status: int | Dataset) -> C_STORE:
+        """The response; `status` as a handler of pynetdicom returns it."""
         told = C_STORE()
         told.MessageID = told.MessageIDBeingRespondedTo = self.message_id
         told.AffectedSOPClassUID = self.sop_class_uid
         told.AffectedSOPInstanceUID = self.sop_instance_uid
+        if isinstance(status, Dataset):
+            told.Status, told.ErrorComment = status.Status, status.ErrorComment
+        else:
+            told.Status = status
         return told
 
 
@@ -129,17 +129,18 @@ class Storing:
             StoreUnavailable: it cannot be made.
         """
         self.request = request
+        # As `mkstemp` does, whose names cost more than its file.
+        self.path = Path(f"{tempfile.gettempdir()}/{os.urandom(NAME_BYTES).hex()}.dcm")
         try:
-            self._handle, name = tempfile.mkstemp(suffix=".dcm")
+            self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as fault:
             raise StoreUnavailable(f"no file can be begun: {fault.strerror}") from fault
-        self.path = Path(name)
-        self.arriving = Arriving(self._handle, b"", most_bytes)
+        self.arriving = Arriving(self.handle, b"", most_bytes)
         self.arriving.write(memoryview(file_head(request, transfer_syntax_uid)))
 
     def close(self) -> None:
         """Nobody writes to the file any more."""
-        os.close(self._handle)
+        os.close(self.handle)
 
 
 def file_head(request: StoreRequest, transfer_syntax_uid: str) -> bytes:
@@ -162,3 +163,7 @@ def _text(element: int, vr: bytes, text: str) -> bytes:
     value = text.encode("ascii")
     value += (b" " if vr == b"SH" else b"\0") * (len(value) % 2)
     return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value
+
+
+Store = Callable[["Association", Storing], int | Dataset]
+"""Keeps the instance that arrived over an association; returns the status of its request."""

@@ -24,6 +24,7 @@ from node.checkpoint import Turnstile
 from node.inlet import Inlet
 from node.places import CountingServer
 from node.reactor import PromptReactor, PromptSocket
+from node.storing import Store
 from storage.files import Digest
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class OneAssociation(RequestHandler):
         reactor.arrivals, reactor.place, reactor.storing = {}, None, None
         assoc.dimse.arrivals, assoc.dimse.sending = reactor.arrivals, threading.Lock()
         assert isinstance(self.server, CountingServer)  # noqa: S101 - made by `serve`
-        reactor.most_bytes = self.server.most_bytes
+        reactor.most_bytes, reactor.store = self.server.most_bytes, self.server.store
         reactor._run_loop_delay = 0
         assoc._reactor_checkpoint = turnstile = Turnstile()
         reactor.news = turnstile.tell
@@ -80,6 +81,7 @@ def serve(
     handlers: list[EventHandlerType],
     may_knock: Callable[[str, Sequence[str]], bool] = lambda _address, _waiting: True,
     most_bytes: int = sys.maxsize,
+    store: Store | None = None,
 ) -> ThreadedAssociationServer:
     """A running server, as `ae.start_server` gives, whose connections are these.
 
@@ -89,6 +91,8 @@ def serve(
         handlers: As pynetdicom's.
         may_knock: Of an address, and the addresses that wait for their association already.
         most_bytes: The largest instance that is kept.
+        store: Keeps what plain requests bring; where it is None, and for all other requests, the
+            handler of EVT_C_STORE does.
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
@@ -101,7 +105,7 @@ def serve(
     )
     assert isinstance(server, CountingServer)  # noqa: S101 - just made so
     server.may_knock, server.counting = may_knock, threading.Lock()
-    server.most_bytes = most_bytes
+    server.most_bytes, server.store = most_bytes, store
     ae._servers.append(server)  # its shutdown() takes it out again
     threading.Thread(target=server.serve_forever, daemon=True, name="receiver").start()
     return server
@@ -117,6 +121,7 @@ def unfinished(assoc: Association) -> Path | None:
     if (storing := reactor.storing) is not None:
         reactor.storing = None
         storing.close()
+        reactor.arrivals[storing.path] = storing.arriving
         return storing.path
     message = assoc.dimse.message
     if message is None or message._data_set_file is None:

@@ -135,7 +135,9 @@ def release(handle: int, begin: int, nr_bytes: int) -> None:
         os.posix_fadvise(handle, begin, nr_bytes, os.POSIX_FADV_DONTNEED)
 
 
-def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
+def adopt(
+    root: Path, temporary: Path, digest: Digest | None = None, handle: int | None = None
+) -> Written:
     """The file `temporary`, on the same file system, now belongs to the prepared store, for good.
 
     It is gone from its place, also if anything goes wrong.
@@ -144,20 +146,21 @@ def adopt(root: Path, temporary: Path, digest: Digest | None = None) -> Written:
         root: Of the store.
         temporary: Nobody writes to it any more.
         digest: Where it was taken while the file was written; else the file is read for it.
+        handle: Where the file is open for writing already; its owner closes it.
 
     Raises:
         StorageFull: no room, or over the quota.
         StoreUnavailable: the store cannot be written, or there is no such file, or not all of it.
     """
     try:
-        with _on_disk(), temporary.open("rb+") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
+        with _on_disk(), _opened(temporary, handle) as file:
+            size_bytes = os.fstat(file).st_size
             if digest is None:
-                digest = Digest(hashlib.file_digest(file, "sha256").hexdigest(), size_bytes)
+                digest = Digest(_sha256(temporary), size_bytes)
             reached(Point.BEFORE_FSYNC)
-            os.fsync(file.fileno())
+            os.fsync(file)
             reached(Point.AFTER_FSYNC)
-            release(file.fileno(), 0, size_bytes)
+            release(file, 0, size_bytes)
         _require_whole(size_bytes, digest)
         return _keep(root, temporary, digest.sha256, size_bytes)
     except BaseException:
@@ -171,8 +174,7 @@ def is_intact(root: Path, path: str, sha256: str) -> bool:
     if kept is None or kept[3] != sha256:
         return False
     try:
-        with (root / path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return _sha256(root / path) == sha256
     except OSError:
         return False
 
@@ -192,6 +194,20 @@ def sweep(root: Path, now: datetime) -> int:
     return swept
 
 
+@contextmanager
+def _opened(path: Path, handle: int | None) -> Iterator[int]:
+    if handle is not None:
+        yield handle
+        return
+    with path.open("rb+", buffering=0) as file:
+        yield file.fileno()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _require_whole(size_bytes: int, digest: Digest) -> None:
     if size_bytes != digest.size_bytes:
         raise StoreUnavailable(f"{size_bytes} of {digest.size_bytes} bytes were written")
@@ -199,12 +215,12 @@ def _require_whole(size_bytes: int, digest: Digest) -> None:
 
 def _keep(root: Path, temporary: Path, sha256: str, size_bytes: int) -> Written:
     """Renames over a file of the same digest: what is there may have been damaged since."""
+    folder = f"{root}/{sha256[:2]}"
     path = f"{sha256[:2]}/{sha256}.dcm"
-    final = root / path
     with _on_disk():
-        temporary.replace(final)
+        temporary.replace(f"{folder}/{sha256}.dcm")
         reached(Point.AFTER_RENAME)
-        _sync(final.parent)
+        _sync(folder)
     return Written(path=path, sha256=sha256, size_bytes=size_bytes)
 
 
@@ -217,7 +233,7 @@ def _made(folder: Path) -> tuple[Path, ...]:
     return (*above, folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def _sync(folder: Path | str) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

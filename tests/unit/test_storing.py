@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import Dataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 from pynetdicom.dimse_messages import C_STORE_RQ
@@ -148,8 +150,28 @@ def test_a_file_that_cannot_be_begun_is_a_fault_of_the_store(
         Storing(StoreRequest(1, 1, CLASS, "1.2.3"), "1.2.840.10008.1.2.1", 1 << 20)
 
 
-def test_a_handler_gets_what_pynetdicom_would_give_it() -> None:
-    asked = StoreRequest(5, 7, CLASS, "1.2.3").primitive(Path("a.dcm"))
+def test_each_instance_has_a_file_of_its_own_that_nobody_else_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    request = StoreRequest(1, 1, CLASS, "1.2.3")
 
-    assert (asked._context_id, asked._dataset_path) == (5, Path("a.dcm"))
-    assert (asked.MessageID, asked.AffectedSOPInstanceUID) == (7, "1.2.3")
+    begun = [Storing(request, "1.2.840.10008.1.2.1", 1 << 20) for _ in range(3)]
+
+    for storing in begun:
+        storing.close()
+    assert {storing.path for storing in begun} == set(tmp_path.iterdir())
+    assert len({storing.path for storing in begun}) == 3
+    assert all(stat.S_IMODE(storing.path.stat().st_mode) == 0o600 for storing in begun)
+
+
+def test_an_answer_says_what_a_handler_of_pynetdicom_would() -> None:
+    request = StoreRequest(5, 7, CLASS, "1.2.3")
+    refused = Dataset()
+    refused.Status, refused.ErrorComment = 0xC000, "no header"
+
+    plain, told = request.answer(0xA700), request.answer(refused)
+
+    assert (plain.Status, plain.ErrorComment) == (0xA700, None)
+    assert (told.Status, told.ErrorComment) == (0xC000, "no header")
+    assert (told.MessageIDBeingRespondedTo, told.AffectedSOPInstanceUID) == (7, "1.2.3")

@@ -11,7 +11,9 @@ import pytest
 from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation, Verification
 
+from node.storing import Storing
 from node.wire import arrived, serve
+from storage.files import Digest
 from tests.factories import radiograph
 from tests.parrot import DX_STORAGE, EXPLICIT_LITTLE, Parrot, c_store_rq, p_data, status_of
 from tests.peer_programs import Address
@@ -61,16 +63,21 @@ def store(
     monkeypatch.setattr(_config, "STORE_RECV_CHUNKED_DATASET", True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    def keep(event: Any) -> int:
-        digest = arrived(event.assoc, event.dataset_path)
-        size_bytes = event.dataset_path.stat().st_size
+    def keep(path: Path, digest: Digest | None) -> int:
+        size_bytes = path.stat().st_size
         heard.append((size_bytes, None if digest is None else digest.sha256))
         assert digest is None or digest.size_bytes == size_bytes
         return 0x0000
 
+    def by_pynetdicom(event: Any) -> int:
+        return keep(event.dataset_path, arrived(event.assoc, event.dataset_path))
+
+    def plain(_assoc: Any, storing: Storing) -> int:
+        return keep(storing.path, storing.arriving.digest())
+
     ae = AE(ae_title="OSTEON")
     ae.add_supported_context(DigitalXRayImageStorageForPresentation)
-    server = serve(ae, ("127.0.0.1", 0), [(evt.EVT_C_STORE, keep)])
+    server = serve(ae, ("127.0.0.1", 0), [(evt.EVT_C_STORE, by_pynetdicom)], store=plain)
     yield server.server_address[1]
     server.shutdown()
 
@@ -100,10 +107,17 @@ class Served:
         self.uids: list[str] = []
         self.by_reader: list[bool] = []
 
-    def keep(self, event: Any) -> int:
-        self.uids.append(event.request.AffectedSOPInstanceUID)
-        self.by_reader.append(threading.current_thread() is event.assoc.dul)
-        assert event.dataset_path.read_bytes().endswith(b"data")
+    def by_pynetdicom(self, event: Any) -> int:
+        return self.keep(event.assoc, event.request.AffectedSOPInstanceUID, event.dataset_path)
+
+    def plain(self, assoc: Any, storing: Storing) -> int:
+        return self.keep(assoc, storing.request.sop_instance_uid, storing.path)
+
+    def keep(self, assoc: Any, uid: str, path: Path) -> int:
+        self.uids.append(uid)
+        self.by_reader.append(threading.current_thread() is assoc.dul)
+        assert path.read_bytes().endswith(b"data")
+        path.unlink()  # as a store does, which moves it
         return 0x0000
 
 
@@ -114,7 +128,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     found = Served(tmp_path)
     ae = AE(ae_title="OSTEON")
     ae.add_supported_context(DX_STORAGE, EXPLICIT_LITTLE)
-    server = serve(ae, ("127.0.0.1", 0), [(evt.EVT_C_STORE, found.keep)])
+    handlers = [(evt.EVT_C_STORE, found.by_pynetdicom)]
+    server = serve(ae, ("127.0.0.1", 0), handlers, store=found.plain)
     found.to = Address("OSTEON", server.server_address[1])
     yield found
     server.shutdown()
