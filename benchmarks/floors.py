@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from trimesh.transformations import transform_points
 
-from benchmarks.knowing import ONE_VIEW, WAYS, WRONG, Sight
+from benchmarks.knowing import CLEAN, ONE_VIEW, WAYS, WRONG, Sight
 from pipeline.training.archive import Archive, Case
 from pipeline.training.batches import Conditions, told
 from pipeline.training.command import archive_of, learned_from
 from pipeline.training.evaluating import left_out
 from pipeline.training.given import FINER
-from pipeline.training.judging import CONDITIONS, standard
+from pipeline.training.judging import standard
 from pipeline.training.over_people import by_person
 from pipeline.training.pool import simulate
 from pipeline.training.posing import RIGID, Pose, Scene, draw
@@ -45,7 +45,6 @@ SAMPLES = 5_000
 """Of a surface: distances are those of 20,000 within 0.01 mm."""
 BEYOND_MM = 30.0
 """A surface further outside the cube than this is nearest to nothing within."""
-CLEAN = CONDITIONS[0].name
 GRID = "the distances that networks learn, on their grid"
 GOALS: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("hip", "femur"): {CLEAN: 0.35, WRONG: 0.8, ONE_VIEW: 1.5},

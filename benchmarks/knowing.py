@@ -31,7 +31,9 @@ from pipeline.types import Float, View
 
 STANDARD_DEG = 3.0
 """Standard deviation of the angles of `judging.standard`."""
-WRONG, ONE_VIEW = (CONDITIONS[n].name for n in (3, 4))
+CLEAN = next(one.name for one in CONDITIONS if one.without_neighbours)
+WRONG = next(one.name for one in CONDITIONS if one.is_told_wrongly)
+ONE_VIEW = next(one.name for one in CONDITIONS if len(one.views) == 1)
 
 
 class Sight(NamedTuple):

@@ -14,8 +14,9 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 from trimesh.transformations import transform_points
 
-from benchmarks.floors import CLEAN, Plan, drawn, floors, table
+from benchmarks.floors import Plan, drawn, floors, table
 from benchmarks.knowing import (
+    CLEAN,
     ONE_VIEW,
     STANDARD_DEG,
     WRONG,
