@@ -19,6 +19,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from storage.chain import GENESIS, canonical, seal
 from storage.columns import iso
+from storage.prepared import Prepared
 from storage.records import Entry, Json
 from storage.schema import chains, entries
 from storage.upsert import insert_new
@@ -26,17 +27,18 @@ from storage.verifying import Broken, Head, Verified, verify
 
 __all__ = ["Broken", "Head", "Verified", "append", "lock", "verify"]
 
-# Built once: to build them anew takes longer than to run them, and every write runs them.
-_HEAD = (
-    select(chains.c.sequence, chains.c.sha256)
-    .where(chains.c.node == bindparam("of_node"))
-    .with_for_update()
+_OF_NODE = chains.c.node == bindparam("of_node")
+# Every write runs these.
+_HEAD = Prepared(
+    lambda _: select(chains.c.sequence, chains.c.sha256).where(_OF_NODE).with_for_update()
 )
-_APPEND = insert(entries)
-_MOVE_HEAD = (
-    update(chains)
-    .where(chains.c.node == bindparam("of_node"))
-    .values(sequence=bindparam("to_sequence"), sha256=bindparam("to_sha256"))
+_APPEND = Prepared(lambda _: insert(entries))
+_MOVE_HEAD = Prepared(
+    lambda _: (
+        update(chains)
+        .where(_OF_NODE)
+        .values(sequence=bindparam("to_sequence"), sha256=bindparam("to_sha256"))
+    )
 )
 
 
@@ -45,12 +47,13 @@ def lock(conn: Connection, node: str) -> tuple[int, str]:
 
     Every write of the ledger begins here: one order of locks, and so no deadlock, within a node.
     """
-    head = conn.execute(_HEAD, {"of_node": node}).one_or_none()
-    if head is None:
+    found = _HEAD.run(conn, {"of_node": node})
+    if not found:
         new = {"node": node, "sequence": 0, "sha256": GENESIS}
         insert_new(conn, chains, new, chains.c.node)
-        head = conn.execute(_HEAD, {"of_node": node}).one()
-    return head.sequence, head.sha256
+        found = _HEAD.run(conn, {"of_node": node})
+    ((sequence, sha256),) = found
+    return sequence, sha256
 
 
 def append(
@@ -93,7 +96,7 @@ def append(
         sha256=sha256,
     )
     row = {name: getattr(entry, name) for name in entries.c.keys()}  # noqa: SIM118 - a collection
-    conn.execute(_APPEND, row | {"details": text})
+    _APPEND.run(conn, row | {"details": text})
     moved = {"of_node": node, "to_sequence": sequence + 1, "to_sha256": sha256}
-    conn.execute(_MOVE_HEAD, moved)
+    _MOVE_HEAD.run(conn, moved)
     return entry

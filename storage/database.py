@@ -27,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from storage.crashpoints import Point, reached
 from storage.errors import DatabaseUnavailable, SchemaOutdated, StorageError
+from storage.prepared import say
 
 BUSY_TIMEOUT = 10.0
 _GONE_IS_NOTICED: dict[str, Any] = {
@@ -57,6 +58,7 @@ def connect(url: str) -> Engine:
         parsed,
         connect_args=arguments,
         pool_size=8,
+        pool_use_lifo=True,
         max_overflow=24,
         pool_timeout=BUSY_TIMEOUT,
         pool_pre_ping=not is_sqlite,
@@ -188,7 +190,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 def _begin(conn: Connection) -> None:
     is_writer = conn.get_execution_options().get("osteon_writes", False)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")
+    say(conn, "BEGIN IMMEDIATE" if is_writer else "BEGIN")
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
+
+from storage.prepared import Prepared
 
 
 def inserting(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
@@ -23,11 +24,12 @@ def insert_new(
 
     On PostgreSQL this waits for another transaction that is inserting the same key.
     """
-    statement = _statement(conn.dialect.name, table, returned)
-    return conn.execute(statement, dict(row)).scalar_one_or_none()
+    found = _insert_new(table, returned).run(conn, row)
+    return found[0][0] if found else None
 
 
 @cache
-def _statement(dialect: str, table: Table, returned: Column[Any]) -> ReturningInsert[Any]:
-    """Built once: to build it anew takes longer than to run it."""
-    return inserting(dialect, table).on_conflict_do_nothing().returning(returned)
+def _insert_new(table: Table, returned: Column[Any]) -> Prepared:
+    return Prepared(
+        lambda dialect: inserting(dialect, table).on_conflict_do_nothing().returning(returned)
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
 
 from sqlalchemy import Connection, insert, null, select, update
 from sqlalchemy.sql.dml import Insert
@@ -13,6 +12,7 @@ from sqlalchemy.sql.dml import Insert
 from storage import audit, schema
 from storage.files import Written
 from storage.ledger.plain import plain, printable
+from storage.prepared import Prepared
 from storage.records import Entry, Instance, Json, StudyState
 from storage.schema import decisions, instances, studies
 from storage.upsert import insert_new, inserting
@@ -177,12 +177,11 @@ def _touch_study(conn: Connection, instance: Instance) -> None:
         "revision": 1,
         "reasons": [],
     }
-    conn.execute(_touch(conn.dialect.name), new)
+    _TOUCH.run(conn, new)
 
 
-@cache
 def _touch(dialect: str) -> Insert:
-    """A study that is new, or waits for a decision again; built once, as `storage.upsert` does."""
+    """A study that is new, or waits for a decision again."""
     first = inserting(dialect, studies)
     again = {
         "state": first.excluded.state,
@@ -192,3 +191,6 @@ def _touch(dialect: str) -> Insert:
         "pacs_count": null(),
     }
     return first.on_conflict_do_update(index_elements=[studies.c.study_instance_uid], set_=again)
+
+
+_TOUCH = Prepared(_touch)
