@@ -8,7 +8,7 @@ the standard has it, or does not end within the bytes, is not judged: pydicom re
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from pydicom.charset import convert_encodings
@@ -16,7 +16,7 @@ from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-CHARACTER_SET: Final = BaseTag(0x00080005)
+CHARACTER_SET: Final = 0x00080005
 ITEM, ITEM_END, SEQUENCE_END = 0xE000FFFE, 0xE00DFFFE, 0xE0DDFFFE
 """As two little endian numbers of 16 bits are one of 32."""
 UNDEFINED: Final = 0xFFFFFFFF
@@ -25,9 +25,12 @@ SHORT_VRS: Final = "AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL 
 LONG_VRS: Final = "OB OD OF OL OV OW SQ SV UC UN UR UT UV"
 """PS3.5 7.1.2: after two bytes of nothing, their length has four."""
 _TAG = struct.Struct("<HH")
+_PLAIN = struct.Struct("<HH2sH")
+"""Tag, VR and length of most elements."""
 _SHORT = struct.Struct("<H")
 _LONG = struct.Struct("<I")
 _ITEM = struct.Struct("<II")
+_PLAIN_VRS = {vr.encode(): vr for vr in SHORT_VRS.split()}
 _FORMS = {vr.encode(): (vr, 6, _SHORT) for vr in SHORT_VRS.split()} | {
     vr.encode(): (vr, 8, _LONG) for vr in LONG_VRS.split()
 }
@@ -41,8 +44,8 @@ class _NotPlainError(Exception):
 class _Reader:
     """A place in bytes of little endian, which moves on."""
 
-    def __init__(self, data: bytes, *, is_implicit: bool) -> None:
-        self.data, self.at, self.is_implicit = data, 0, is_implicit
+    def __init__(self, data: bytes, at: int, *, is_implicit: bool) -> None:
+        self.data, self.at, self.is_implicit = data, at, is_implicit
 
     def begin(self) -> int:
         """The tag of the element that begins here."""
@@ -101,12 +104,19 @@ class _Reader:
 
 
 def elements(
-    data: bytes, *, is_implicit: bool, is_whole: bool, tags: Collection[int], until: Collection[int]
-) -> Dataset | None:
-    """The elements `tags` of a data set of little endian, not yet converted.
+    data: bytes,
+    at: int = 0,
+    *,
+    is_implicit: bool,
+    is_whole: bool,
+    tags: Collection[int],
+    until: Collection[int],
+) -> dict[int, RawDataElement] | None:
+    """The elements `tags` of a data set of little endian, by tag, not yet converted.
 
     Args:
         data: The data set, or its beginning.
+        at: Where in `data` it begins.
         is_implicit: Its elements have no VR.
         is_whole: Nothing comes after `data`.
         tags: What is needed.
@@ -115,26 +125,31 @@ def elements(
     Returns:
         None where the elements are not in order, or the header does not end in `data`.
     """
-    reader = _Reader(data, is_implicit=is_implicit)
-    found: dict[BaseTag, RawDataElement] = {}
+    reader = _Reader(data, at, is_implicit=is_implicit)
+    found: dict[int, RawDataElement] = {}
     last = -1
     try:
         while not (is_whole and reader.at == len(data)) and (tag := reader.begin()) not in until:
             if tag <= last:
                 return None
+            last = tag
             vr, length = reader.length()
             begin = reader.at
-            value, last = reader.value(vr, length), tag
-            if tag in tags or tag == CHARACTER_SET:
+            if length <= len(data) - begin and tag not in tags:
+                reader.at += length
+                continue
+            value = reader.value(vr, length)
+            if tag in tags:
                 of = BaseTag(tag)
-                found[of] = RawDataElement(of, vr, len(value), value, begin, is_implicit, True)
+                found[tag] = RawDataElement(of, vr, len(value), value, begin, is_implicit, True)
     except _NotPlainError:
         return None
-    return _data_set(found, is_implicit=is_implicit)
+    return found
 
 
-def _data_set(found: dict[BaseTag, RawDataElement], *, is_implicit: bool) -> Dataset:
-    ds = Dataset(found)  # type: ignore[arg-type] # it takes raw elements too, as its reader does
+def data_set(found: Mapping[int, RawDataElement], *, is_implicit: bool) -> Dataset:
+    """The elements as pydicom has them, which converts each when it is asked for."""
+    ds = Dataset({raw.tag: raw for raw in found.values()})
     said = found.get(CHARACTER_SET)
     names = None if said is None else convert_raw_data_element(said).value
     ds.set_original_encoding(is_implicit, True, convert_encodings(names))

@@ -11,15 +11,16 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import BaseTag, Tag
@@ -29,9 +30,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from node.elements import elements
+from node.elements import CHARACTER_SET, elements
 from node.errors import NodeError
 from node.ration import MOST_BYTES, Ration
+from node.remembering import remembered
 from pipeline.attributes import KEYWORDS, Json, attributes
 
 LONGEST_VALUE_BYTES: Final = 65_534
@@ -47,10 +49,13 @@ GROUP_LENGTH_BYTES: Final = 12
 """Of FileMetaInformationGroupLength, which begins with the eight above. Source: PS3.10 7.1."""
 TAGS: Final = frozenset(int(Tag(keyword)) for keyword in KEYWORDS)
 """Of `KEYWORDS`, looked up once and not for each instance anew."""
+NEEDED: Final = TAGS | {CHARACTER_SET}
 REQUIRED: Final = {
-    keyword: Tag(keyword)
+    keyword: int(Tag(keyword))
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 }
+
+Element = DataElement | RawDataElement
 
 
 class UnreadableHeaderError(NodeError):
@@ -77,6 +82,15 @@ class Header:
     attributes: Mapping[str, Json]
 
 
+class _Raw(NamedTuple):
+    """A header of which nothing was converted yet."""
+
+    transfer_syntax_uid: str
+    elements: Mapping[int, Element]
+    """By tag."""
+    attributes: Callable[[], Mapping[str, Json]]
+
+
 def read_header(path: Path, handle: int | None = None) -> Header:
     """The header of the DICOM file at `path`, which may be open for reading already.
 
@@ -84,10 +98,10 @@ def read_header(path: Path, handle: int | None = None) -> Header:
         UnreadableHeaderError: it cannot be parsed, or a UID is absent or malformed.
     """
     try:
-        transfer_syntax_uid, ds = _plain(_head(path, handle)) or _any(path)
-        _require_short(ds)
-        uids = {keyword: _uid(ds, tag) for keyword, tag in REQUIRED.items()}
-        known = attributes(ds)
+        raw = _plain(_head(path, handle)) or _any(path)
+        _require_short(raw.elements)
+        uids = {keyword: _uid(raw.elements.get(tag)) for keyword, tag in REQUIRED.items()}
+        known = raw.attributes()
     except UnreadableHeaderError:
         raise
     except Exception as fault:  # hostile bytes make parsers raise anything
@@ -102,7 +116,7 @@ def read_header(path: Path, handle: int | None = None) -> Header:
         sop_instance_uid=uids["SOPInstanceUID"],
         study_instance_uid=uids["StudyInstanceUID"],
         series_instance_uid=uids["SeriesInstanceUID"],
-        transfer_syntax_uid=transfer_syntax_uid,
+        transfer_syntax_uid=raw.transfer_syntax_uid,
         attributes=known,
     )
 
@@ -138,29 +152,32 @@ def _head(path: Path, handle: int | None) -> bytes:
         return stream.read(HEAD_BYTES)
 
 
-def _plain(head: bytes) -> tuple[str, Dataset] | None:
-    """Transfer syntax and data set of a file whose header is as most are; None for others."""
+def _plain(head: bytes) -> _Raw | None:
+    """Of a file whose header is as most are; None for others."""
     begin = PREAMBLE_BYTES + GROUP_LENGTH_BYTES
     end = begin + int.from_bytes(head[begin - 4 : begin], "little")
-    group = head[begin:end]
-    meta = elements(group, is_implicit=False, is_whole=True, tags={SYNTAX}, until=())
+    meta = elements(head[begin:end], is_implicit=False, is_whole=True, tags={SYNTAX}, until=())
     if not head[PREAMBLE_BYTES:].startswith(GROUP_LENGTH) or meta is None or SYNTAX not in meta:
         return None
-    syntax = meta.get_item(SYNTAX).value.decode("ascii").rstrip("\0 ")
+    syntax = (meta[SYNTAX].value or b"").decode("ascii").rstrip("\0 ")
     if syntax in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
         return None
     is_whole, is_implicit = len(head) < HEAD_BYTES, syntax == ImplicitVRLittleEndian
-    ds = elements(
-        head[end:], is_implicit=is_implicit, is_whole=is_whole, tags=TAGS, until=FIRST_PIXEL_TAGS
+    found = elements(
+        head, end, is_implicit=is_implicit, is_whole=is_whole, tags=NEEDED, until=FIRST_PIXEL_TAGS
     )
-    return None if ds is None else (syntax, ds)
+    if found is None:
+        return None
+    return _Raw(syntax, found, partial(remembered, found, is_implicit=is_implicit))
 
 
-def _any(path: Path) -> tuple[str, Dataset]:
-    """Transfer syntax and data set of any file that pydicom can read."""
+def _any(path: Path) -> _Raw:
+    """Of any file that pydicom can read."""
     meta = read_file_meta_info(path)
     with path.open("rb") as stream:
-        return str(meta.TransferSyntaxUID), _data_set(stream, meta)
+        ds = _data_set(stream, meta)
+    found = {int(tag): element for tag, element in ds.items()}
+    return _Raw(str(meta.TransferSyntaxUID), found, partial(attributes, ds))
 
 
 def _data_set(stream: BinaryIO, meta: FileMetaDataset) -> Dataset:
@@ -179,17 +196,17 @@ def _data_set(stream: BinaryIO, meta: FileMetaDataset) -> Dataset:
     )
 
 
-def _require_short(ds: Dataset) -> None:
+def _require_short(found: Mapping[int, Element]) -> None:
     """A value is only converted if it is short: each of a million numbers becomes an object."""
-    for tag, raw in ds.items():
+    for tag, raw in found.items():
         if isinstance(raw, RawDataElement) and len(raw.value or b"") > LONGEST_VALUE_BYTES:
             name = keyword_for_tag(tag)
             raise UnreadableHeaderError(f"{name} is longer than {LONGEST_VALUE_BYTES} bytes")
 
 
-def _uid(ds: Dataset, tag: BaseTag) -> str:
+def _uid(element: Element | None) -> str:
     """As it was sent, without its padding; empty where there is none."""
-    value = ds.get_item(tag).value if tag in ds else None
+    value = None if element is None else element.value
     return value.decode("ascii", "replace").strip("\0 ") if isinstance(value, bytes) else ""
 
 
