@@ -154,7 +154,8 @@ class ArchivePairs:
                 left = cut_off(complete, random.uniform(SHARES[0], SHARES[-1]), random)
                 yield JudgedPair(person.person, CUT, Pair(complete, left), borrowed)
                 if self.run.regions:
-                    left = about_a_joint(complete, self.maps.box_mm, random)
+                    among = self.run.variety.joint_labels
+                    left = about_a_joint(complete, self.maps.box_mm, random, among)
                     yield JudgedPair(person.person, JOINT, Pair(complete, left), borrowed)
 
     def _zoomed(self, person: LabelledPerson) -> Labels:

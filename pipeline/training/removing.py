@@ -9,6 +9,7 @@ is segmented, ten times for each person.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,15 +73,23 @@ def cut_off(complete: Labels, share: float, random: np.random.Generator) -> Labe
     return np.where(is_kept.reshape(shape), complete, 0).astype(complete.dtype)
 
 
-def about_a_joint(complete: Labels, box_mm: Triple, random: np.random.Generator) -> Labels:
+def about_a_joint(
+    complete: Labels, box_mm: Triple, random: np.random.Generator, among: Sequence[int] = ()
+) -> Labels:
     """What a reconstruction of a joint has of `complete`: two labels that meet, in a cube.
 
     The cube has edges of 200 to 280 mm, and lies within some 20 mm of where they meet.
 
+    Args:
+        complete: The map.
+        box_mm: Its edges.
+        random: Of all that is drawn.
+        among: The labels that may be left; none: all.
+
     Raises:
-        ValueError: no two labels meet.
+        ValueError: no two of these labels meet.
     """
-    joints = _joints(complete)
+    joints = _joints(np.where(np.isin(complete, among), complete, 0) if among else complete)
     if not joints:
         raise ValueError("No two labels of the map meet")
     pair = list(joints)[int(random.integers(len(joints)))]
@@ -137,6 +146,9 @@ class Variety:
     joint: float = 0.0
     """How often only two labels are left, in a cube about where they meet: what a reconstruction
     of a joint has."""
+    joint_labels: tuple[int, ...] = ()
+    """The numbers of those that may be left then: the bones of a region, of both sides; none: all
+    labels."""
     mirrored: float = 0.5
     """How often right and left are exchanged, their labels with them."""
     turn_deg: float = 6.0
@@ -159,7 +171,7 @@ def incomplete(
         ValueError: nothing can be taken from it.
     """
     if variety.joint and random.random() < variety.joint:
-        return about_a_joint(complete, box_mm, random)
+        return about_a_joint(complete, box_mm, random, variety.joint_labels)
     if random.random() < variety.cut:
         return cut_off(complete, random.uniform(SHARES[0], variety.largest_cut), random)
     return without_anatomies(complete, float(random.choice(SHARES)), random)

@@ -62,3 +62,11 @@ def test_how_often_is_a_key_of_the_run() -> None:
 
     # where whole bones go, or all beyond a plane, two may be left over 45 layers
     assert all(np.count_nonzero(one) <= 28 for one in always)
+
+
+def test_only_the_labels_of_the_region_are_left() -> None:
+    variety = Variety(joint=1.0, joint_labels=(2, 3))
+
+    for seed in range(8):
+        left = incomplete(three_bones(), BOX, variety, np.random.default_rng(seed))
+        assert set(np.unique(left)) <= {0, 2, 3}
