@@ -25,6 +25,8 @@ IS_COMMAND: Final = 0b01
 IS_LAST: Final = 0b10
 PDU_HEADER: Final = struct.Struct(">BxI")
 FRAGMENT_HEADER: Final = struct.Struct(">IBB")
+MOST_PARTS: Final = 64
+"""Written at once; the system takes 1,024."""
 LEAST_BYTES_PER_S: Final = 1024
 """What a line of 9,600 baud carries; who sends less over a minute only holds a place."""
 
@@ -55,6 +57,7 @@ class Arriving:
             most_bytes: The largest file that is kept.
         """
         self._handle = handle
+        self._parts: list[memoryview] = []
         self._sha256 = hashlib.sha256(before)
         self._size_bytes = len(before)
         self._released_bytes = 0
@@ -63,18 +66,26 @@ class Arriving:
         self._began = time.monotonic()
 
     def write(self, part: memoryview) -> None:
-        """The bytes are at the end of the file; from a fault on, the rest is only let pass.
+        """The bytes will be at the end of the file; they stay as they are until `flush`."""
+        self._size_bytes += len(part)
+        self._parts.append(part)
+        if len(self._parts) >= MOST_PARTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """All bytes are at the end of the file; from a fault on, the rest is only let pass.
 
         The peer hears of it by the status of its request, which it can understand, and not by an
         abort in the middle, after which it would send the same again at once.
         """
-        self._size_bytes += len(part)
+        parts, self._parts = self._parts, []
         if self._fault is not None:
             return
-        self._sha256.update(part)
+        for part in parts:
+            self._sha256.update(part)
         try:
             require_small(self._size_bytes, self._most_bytes)
-            files.put(self._handle, part)
+            files.put(self._handle, parts)
             self._release()
         except StorageError as fault:
             self._fault = fault

@@ -10,13 +10,14 @@ import errno
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from node.descriptors import readable
 
-BUFFER_BYTES: Final = 256 * 1024
-"""Twice the PDU that is offered by default; more does not stay in the cache of a core."""
+BUFFER_BYTES: Final = 512 * 1024
+"""A small instance whole; more does not stay in the cache of a core."""
 LONGEST_PDU_BYTES: Final = 8 * 1024 * 1024
 """Twice the largest `maximum_pdu_bytes` that may be set; an A-ASSOCIATE-RQ has no agreed limit."""
 
@@ -36,6 +37,7 @@ class Inlet:
         self._within_s = within_s
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._start = self._end = 0
+        self._take_back: Callable[[], object] = lambda: None
         self._bell, self._rope = socket.socketpair()
         for end in (self._bell, self._rope):
             end.setblocking(False)
@@ -67,6 +69,18 @@ class Inlet:
             self._bell.recv(4096)
         return self._connection in ready
 
+    @contextmanager
+    def lending(self, take_back: Callable[[], object]) -> Iterator[None]:
+        """What `some` gives out in here is valid until `take_back` is called, or the end."""
+        before, self._take_back = self._take_back, take_back
+        try:
+            yield
+        finally:
+            take_back()
+            self._take_back = before
+            if self._start == self._end:
+                self._start = self._end = 0
+
     def peek(self) -> int | None:
         """The next byte, which stays; None where the peer is gone. Something has come."""
         if self._start == self._end and not self._fill(self.deadline()):
@@ -80,6 +94,7 @@ class Inlet:
             TimeoutError: they did not all come in time.
         """
         if self._start + nr_bytes > BUFFER_BYTES:
+            self._take_back()
             kept = bytes(self._buffer[self._start : self._end])
             self._buffer[: len(kept)] = kept
             self._start, self._end = 0, len(kept)
@@ -88,7 +103,9 @@ class Inlet:
         return bytes(self._buffer[self._start : min(self._start + nr_bytes, self._end)])
 
     def some(self, at_most: int, deadline: float | None) -> memoryview:
-        """The next bytes, at least one, valid until the next call; none where the peer is gone.
+        """The next bytes, at least one; none where the peer is gone.
+
+        They are valid until the next call, or for longer within `lending`.
 
         Raises:
             TimeoutError: nothing came until the deadline.
@@ -118,7 +135,8 @@ class Inlet:
 
     def _fill(self, deadline: float | None) -> bool:
         """The buffer, which has room, holds more of what has come; False where the peer is gone."""
-        if self._start == self._end:
+        if self._end == BUFFER_BYTES:
+            self._take_back()
             self._start = self._end = 0
         while True:
             try:

@@ -220,13 +220,14 @@ class PromptReactor(DULServiceProvider):
 
     def _take_data_set(self, context_id: int, arrival: Arriving) -> bool:
         """True at its end; False once there is something else to do."""
-        while self._goes_on():
-            if take_pdu(self.inlet, context_id, arrival.write):
-                return True
-            if arrival.is_too_slow(time.monotonic(), self.network_timeout):
-                raise PeerGoneError
-            if arrival.is_endless:
-                raise MalformedPduError
+        with self.inlet.lending(arrival.flush):
+            while self._goes_on():
+                if take_pdu(self.inlet, context_id, arrival.write):
+                    return True
+                if arrival.is_too_slow(time.monotonic(), self.network_timeout):
+                    raise PeerGoneError
+                if arrival.is_endless:
+                    raise MalformedPduError
         return False
 
     def _goes_on(self) -> bool:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -91,7 +91,7 @@ def write(root: Path, chunks: Iterable[bytes]) -> Written:
             for chunk in chunks:
                 digest.update(chunk)
                 size_bytes += len(chunk)
-                put(file.fileno(), chunk)
+                put(file.fileno(), [chunk])
             with _on_disk():
                 os.fsync(file.fileno())
         return _keep(root, temporary, digest.hexdigest(), size_bytes)
@@ -100,17 +100,21 @@ def write(root: Path, chunks: Iterable[bytes]) -> Written:
         raise
 
 
-def put(handle: int, chunk: bytes | memoryview) -> None:
-    """All of `chunk` is at the end of the open file, not yet synced.
+def put(handle: int, chunks: Sequence[bytes | memoryview]) -> None:
+    """All of `chunks`, which are some dozens, is at the end of the open file, not yet synced.
 
     Raises:
         StorageFull: no room, or over the quota.
         StoreUnavailable: the store cannot be written.
     """
-    rest = memoryview(chunk)
+    rest = [memoryview(chunk) for chunk in chunks]
     with _on_disk():
         while rest:
-            rest = rest[os.write(handle, rest) :]
+            written = os.writev(handle, rest)
+            while rest and len(rest[0]) <= written:
+                written -= len(rest.pop(0))
+            if rest:
+                rest[0] = rest[0][written:]
 
 
 def empty(handle: int) -> None:

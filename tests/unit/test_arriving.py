@@ -147,10 +147,26 @@ def test_a_file_that_grows_has_the_digest_of_all_that_is_in_it(tmp_path: Path) -
         arriving = Arriving(file.fileno(), path.read_bytes(), 1 << 20)
         for part in (b"ab", b"", b"c"):
             arriving.write(memoryview(part))
+        arriving.flush()
 
     assert path.read_bytes() == b"metaabc"
     assert arriving.digest().sha256 == hashlib.sha256(b"metaabc").hexdigest()
     assert arriving.digest().size_bytes == 7
+
+
+@given(st.lists(st.binary(max_size=3), max_size=200))
+def test_however_many_parts_come_the_file_has_them_in_their_order(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[bytes]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "parts.dcm"
+    with path.open("wb", buffering=0) as file:
+        arriving = Arriving(file.fileno(), b"", 1 << 20)
+        for part in parts:
+            arriving.write(memoryview(part))
+        arriving.flush()
+
+    assert path.read_bytes() == b"".join(parts)
+    assert arriving.digest().sha256 == hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def test_a_full_disk_lets_the_rest_pass_and_is_told_at_the_end(tmp_path: Path) -> None:
@@ -158,8 +174,9 @@ def test_a_full_disk_lets_the_rest_pass_and_is_told_at_the_end(tmp_path: Path) -
     path.touch()
     with Path("/dev/full").open("wb", buffering=0) as device:
         arriving = Arriving(device.fileno(), path.read_bytes(), 1 << 20)
-        arriving.write(memoryview(b"abc"))
-        arriving.write(memoryview(b"def"))
+        for part in (b"abc", b"def"):
+            arriving.write(memoryview(part))
+            arriving.flush()
 
     with pytest.raises(StorageFull):
         arriving.digest()

@@ -51,6 +51,28 @@ def test_more_than_the_buffer_holds_is_read_whole(pair: Pair) -> None:
     assert taken == sent
 
 
+def test_what_is_lent_stays_as_it_is_until_it_is_taken_back(pair: Pair) -> None:
+    pair[1].setblocking(False)
+    sent = bytes(range(251)) * (3 * BUFFER_BYTES // 251)
+    rest, lent, taken = memoryview(sent), [], bytearray()
+    inlet = Inlet(pair[0], within_s=5)
+
+    def take_back() -> None:
+        taken.extend(b"".join(lent))
+        lent.clear()
+
+    with inlet.lending(take_back):
+        while rest:
+            went = pair[1].send(rest[: BUFFER_BYTES // 3])
+            rest = rest[went:]
+            while went:
+                lent.append(inlet.some(went, None))
+                went -= len(lent[-1])
+
+    inlet.close()
+    assert taken == sent
+
+
 def test_a_peer_that_is_gone_leaves_what_it_sent(pair: Pair, inlet: Inlet) -> None:
     pair[1].sendall(b"abc")
     pair[1].close()

@@ -136,7 +136,7 @@ def test_what_an_older_version_kept_is_intact_where_its_row_says(tmp_path: Path)
     assert files.is_intact(tmp_path, f"ba/78/{ABC}.dcm", ABC)
 
 
-@pytest.mark.parametrize("call", ["write", "fsync", "replace", "mkdir"])
+@pytest.mark.parametrize("call", ["writev", "fsync", "replace", "mkdir"])
 def test_a_full_disk_is_named_and_leaves_no_half_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os if call in {"write", "fsync"} else Path, call, full)
+    monkeypatch.setattr(os if call in {"writev", "fsync"} else Path, call, full)
 
     with pytest.raises(StorageFull) as raised:
         files.write(tmp_path, [b"abc"])
@@ -157,7 +157,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(
 
 def test_a_real_full_device_is_named(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb", buffering=0) as device, pytest.raises(StorageFull):
-        files.put(device.fileno(), b"abc")
+        files.put(device.fileno(), [b"abc"])
 
 
 def test_an_error_of_the_sender_stays_the_senders_and_leaves_nothing(tmp_path: Path) -> None:

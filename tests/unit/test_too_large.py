@@ -135,9 +135,11 @@ def test_an_instance_of_exactly_the_limit_is_kept_and_one_byte_more_is_not(
         file.write(b"meta")
         arriving = Arriving(file.fileno(), path.read_bytes(), 10)
         arriving.write(memoryview(b"123456"))
+        arriving.flush()
 
         kept = arriving.digest()
         arriving.write(memoryview(b"7"))
+        arriving.flush()
 
     assert kept.size_bytes == 10
     with pytest.raises(TooLargeError, match="more than 10 bytes"):
@@ -153,6 +155,7 @@ def test_only_what_goes_on_for_as_much_again_is_endless(tmp_path: Path) -> None:
 
         before = arriving.is_endless
         arriving.write(memoryview(b"1"))
+        arriving.flush()
 
     assert (before, arriving.is_endless) == (False, True)
     assert path.read_bytes() == b""
