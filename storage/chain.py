@@ -17,13 +17,17 @@ GENESIS = "0" * 64
 """What the first entry of a chain follows on."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+"""Made once: `json.dumps` makes one for each text."""
+
+
 def canonical(value: Json | Mapping[str, Json]) -> str:
     """The one JSON text of `value`.
 
     Raises:
         ValueError: NaN or an infinity, which JSON cannot say.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def seal(

@@ -152,9 +152,12 @@ def _config() -> Config:
     return config
 
 
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+
 def _json(value: Any) -> str:
     """PostgreSQL knows no NaN in JSON: it must be refused on SQLite as well."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return _JSON.encode(value)
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
