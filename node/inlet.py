@@ -16,8 +16,8 @@ from typing import Final
 
 from node.descriptors import readable
 
-BUFFER_BYTES: Final = 512 * 1024
-"""A small instance whole; more does not stay in the cache of a core."""
+BUFFER_BYTES: Final = 256 * 1024
+"""Twice the PDU that is offered by default; more does not stay in the cache of a core."""
 LONGEST_PDU_BYTES: Final = 8 * 1024 * 1024
 """Twice the largest `maximum_pdu_bytes` that may be set; an A-ASSOCIATE-RQ has no agreed limit."""
 
