@@ -104,6 +104,8 @@ class PromptReactor(DULServiceProvider):
             self._break_off()
         finally:
             self.news()
+            # Whoever waits for an A-ASSOCIATE hears that none will come, as after its time-out.
+            self.to_user_queue.put(None)
             self.inlet.close()
 
     def _break_off(self) -> None:

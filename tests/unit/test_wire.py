@@ -50,6 +50,21 @@ def test_a_peer_that_announces_four_gigabytes_is_hung_up_on(port: int) -> None:
     assert answer == b""
 
 
+def test_who_is_gone_before_it_asked_is_nobody_who_waits() -> None:
+    ae = AE(ae_title="OSTEON")
+    ae.add_supported_context(Verification)
+    ae.acse_timeout = 60
+    server = serve(ae, ("127.0.0.1", 0), [])
+
+    knocking = [socket.create_connection(server.server_address, timeout=5) for _ in range(3)]
+    wait_until(lambda: len(server.active_associations) == 3, 10, "all three wait")
+    for peer in knocking:
+        peer.close()
+
+    wait_until(lambda: not server.active_associations, 10, "nobody waits")
+    server.shutdown()
+
+
 @pytest.fixture
 def heard() -> list[tuple[int, str | None]]:
     """Of each instance that came: the bytes of its file, and the digest taken on the way."""
