@@ -51,7 +51,7 @@ from pipeline.types import (
 ASSUMED: Final = "Completion"
 """What assumptions about additions are called."""
 NOTHING: Final = "nothing added"
-BEYOND: Final = "The box that the completion knows ends there, and not the bone"
+BEYOND: Final = "What was added ends where the completion is no longer sure, and not the bone"
 MAX_FACES: Final = 20_000
 """Of an addition: it knows less than what was seen."""
 SHADE: Final = (246, 240, 228)
@@ -102,7 +102,8 @@ def added_by(completer: Completer, made: Reconstruction, made_by: Algorithm) -> 
     additions = tuple(_bone(part, number, mesh, completer, seen) for number, mesh in meshes.items())
     open_ended = [
         (f"{seen.named(completer, number)} goes on beyond what was added", BEYOND)
-        for number in sorted(found.cut_by_box & set(meshes))
+        for number in sorted(meshes)
+        if not completer.structures[number - 1].ends_in_box
     ]
     return _told(replace(made, bones=bones), made_by, additions, [*open_ended, *refused])
 

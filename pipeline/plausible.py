@@ -35,7 +35,8 @@ LARGEST: Final = 1.5
 EXTENT: Final = 1.3
 """Of an absent structure: its extents over the usual ones, or these over its own, at most."""
 SECTION: Final = 0.6
-"""Of a section in which the field of view cuts a bone: from less of it no bone goes on."""
+"""Of a section in which the field of view cuts a bone: from less of it no bone goes on, and what
+does ends where it has less of it, or as much more."""
 TWIN: Final = 1.3
 """Between the volumes of the right and the left bone of one person, the larger over the smaller."""
 REACH_MM: Final = 15.0
@@ -97,8 +98,10 @@ def accepted(
     absent: list[int] = []
     for number in (int(number) for number in np.unique(made.array) if number):
         seen = np.isin(found.given.array, [n for n, its in known.items() if its == number])
-        _keep_pieces(made.array, number, seen)
         structure = structures[number - 1]
+        if not structure.ends_in_box:
+            _end_flat(made.array, number, seen, found.field)
+        _keep_pieces(made.array, number, seen)
         is_cut = number in found.cut_by_box and structure.ends_in_box
         reason = CUT if is_cut else _out_of_size(made, number, seen, structure)
         reason = reason or _unlike_its_twin(made, number, found, known, structures)
@@ -112,6 +115,25 @@ def accepted(
     refused |= dict.fromkeys(_out_of_reach(made, absent, near), NOT_ATTACHED)
     made.array[np.isin(made.array, list(refused))] = 0
     return Accepted(made, tuple(Refused(number, refused[number]) for number in sorted(refused)))
+
+
+def _end_flat(added: Labels, number: int, seen: Mask, field: tuple[slice, slice, slice]) -> None:
+    """A bone that goes on ends flat where its section is no longer that which the view cuts.
+
+    A network that is not sure where a shaft runs lets it taper to a point, as if it ended.
+    """
+    for axis, place in enumerate(field):
+        along, shown = np.moveaxis(added, axis, 0), np.moveaxis(seen, axis, 0)
+        first, after, _ = place.indices(len(along))
+        ways = (range(first - 1, -1, -1), range(after, len(along)))
+        for way, face in zip(ways, (first, after - 1), strict=True):
+            section = float(shown[face].sum())
+            goes_on = section > 0
+            for layer in way:
+                share = (along[layer] == number).sum() / max(1.0, section)
+                goes_on = goes_on and bool(SECTION <= share <= 1 / SECTION)
+                if section and not goes_on:
+                    along[layer][along[layer] == number] = 0
 
 
 def _keep_pieces(added: Labels, number: int, seen: Mask) -> None:

@@ -86,6 +86,20 @@ def test_what_goes_on_beyond_the_box_in_people_may_be_cut_by_it() -> None:
     assert accepted(near, KNOWN, open_ended).refused == ()
 
 
+@pytest.mark.parametrize("ends_in_box", [True, False])
+def test_a_shaft_that_tapers_ends_flat_where_people_have_more_of_it(ends_in_box: bool) -> None:
+    """A layer as wide as the femur where the view cuts it, and a point below it."""
+    shaft = found((1, (7, 8), (8, 12), (8, 12)), (1, (5, 7), (9, 11), (9, 11)))
+    cut = replace(shaft, field=(slice(8, 16), slice(4, 20), slice(4, 20)))
+    told = (replace(STRUCTURES[0], ends_in_box=ends_in_box), STRUCTURES[1])
+
+    made = accepted(cut, KNOWN, told)
+
+    assert made.refused == ()
+    layers = np.flatnonzero((made.added.array == 1).any(axis=(1, 2)))
+    assert layers.tolist() == ([5, 6, 7] if ends_in_box else [7])
+
+
 def test_a_bone_may_be_joined_by_another_that_is_added() -> None:
     more = (*STRUCTURES, Structure("hip_bone_R", (0, 0, 0), 64_000.0))
     chain = found((2, (8, 12), (8, 12), (12, 16)), (3, (8, 12), (8, 12), (16, 20)))
