@@ -58,7 +58,6 @@ def connect(url: str) -> Engine:
         parsed,
         connect_args=arguments,
         pool_size=8,
-        pool_use_lifo=True,
         max_overflow=24,
         pool_timeout=BUSY_TIMEOUT,
         pool_pre_ping=not is_sqlite,
