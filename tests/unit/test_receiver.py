@@ -222,14 +222,14 @@ def test_a_disk_that_fills_up_in_the_middle_is_told_by_the_status(
 ) -> None:
     ds = radiograph()
     assoc = node.associate()
-    write = os.write
+    write = os.writev
 
-    def full(handle: int, data: bytes) -> int:
+    def full(handle: int, data: list[bytes]) -> int:
         if Path(f"/proc/self/fd/{handle}").readlink().suffix == ".dcm":
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(handle, data)
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "writev", full)
     status = assoc.send_c_store(ds)
     monkeypatch.undo()
     again = assoc.send_c_store(ds)
