@@ -141,4 +141,4 @@ def test_the_run_file_that_is_shipped_can_be_followed() -> None:
     run = read(Path(__file__).parents[2] / "config" / "train-completion.toml")
 
     assert run.archive is not None
-    assert run.archive.name == "pelvis.npz"
+    assert run.archive.name == "hips.npz"
