@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline.training import loop, peers_samples
-from pipeline.training.command import Say, shape_of
+from pipeline.training.command import Say, cut_of, shape_of
 from pipeline.training.evaluating import left_out
 from pipeline.training.peers_budget import spend
 from pipeline.training.peers_engines import (
@@ -103,7 +103,12 @@ def _train_lifting(of: Comparison, seconds: float, say: Say) -> None:
 
     def go(steps: int, until: float) -> None:
         loop.train(
-            run, replace(training, steps=steps), of.settings.folder / "pool", home, until=until
+            run,
+            replace(training, steps=steps),
+            of.settings.folder / "pool",
+            home,
+            until=until,
+            cut=cut_of(of.archive.region, of.settings),
         )
         say(f"{ANEW}: step {run.step} of about {steps}")
 
@@ -127,7 +132,8 @@ def _train_cubes(of: Comparison, name: str, views: int, seconds: float, say: Say
 
     def go(steps: int, until: float) -> None:
         pool, scheduled = of.settings.folder / "pool", replace(training, steps=steps)
-        loss = peers_nets.train(run, peers, scheduled, pool, checkpoint, until=until)
+        cut = cut_of(region, of.settings)
+        loss = peers_nets.train(run, peers, scheduled, pool, checkpoint, until=until, cut=cut)
         say(f"{name}, {views} views: step {run.step} of about {steps}, loss {loss:.3f}")
 
     spend(seconds, home, lambda: run.step, go)

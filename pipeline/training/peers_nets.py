@@ -13,6 +13,7 @@ import torch
 from monai.networks.nets import AttentionUnet, SwinUNETR
 from torch import nn
 
+from pipeline.training.batches import Cut
 from pipeline.training.loop import LARGEST_GRADIENT, Training, batches, on, scheduled
 from pipeline.training.peers_cubes import cube_loss_of, repeated
 from pipeline.training.precision import in_half
@@ -74,7 +75,14 @@ def start(
 
 
 def train(
-    run: CubeRun, peers: Peers, training: Training, pool: Path, checkpoint: Path, *, until: float
+    run: CubeRun,
+    peers: Peers,
+    training: Training,
+    pool: Path,
+    checkpoint: Path,
+    *,
+    until: float,
+    cut: Cut | None = None,
 ) -> float:
     """Train on until the last step, or until `time.monotonic()` is `until`; the mean loss.
 
@@ -87,7 +95,7 @@ def train(
     device = torch.device(training.device)
     run.net.train()
     losses = []
-    for batch in batches(pool, training, run.step):
+    for batch in batches(pool, training, run.step, cut=cut):
         if time.monotonic() >= until:
             break
         rate = peers.learning_rate * scheduled(run.step / training.steps, training.warm_up)

@@ -196,6 +196,12 @@ def load(path: Path) -> Simulated:
         )
 
 
+def shows_larger(path: Path) -> bool:
+    """The radiographs of a scene that `save` wrote show a larger region; nothing else is read."""
+    with np.load(path) as stored:
+        return any(any(_shot(row).isocentre) for row in stored["shots"].tolist())
+
+
 def _shot(row: list[str]) -> Shot:
     sid, sod, primary, secondary, spacing = (float(number) for number in row[1:6])
     # pools of before have no tube beside the isocentre, and no isocentre beside the cube

@@ -21,7 +21,7 @@ from pipeline.models.poses import poses
 from pipeline.training import binvox, published_images
 from pipeline.training.archive import Case
 from pipeline.training.exposure import Exposure, exposed
-from pipeline.training.pool import Simulated, load
+from pipeline.training.pool import Simulated, load, shows_larger
 from pipeline.training.published_layout import Model, Published, images_of
 from pipeline.training.regions import Region
 from pipeline.training.settings import RunFault
@@ -143,7 +143,8 @@ def scenes(
         files: Of the scenes; the one of number n shows case n modulo their count, as `pool.fill`.
         cases: That the pool was made of.
         region: Whose cube they show.
-        bone: One of its targets; a case that does not know it is not shown.
+        bone: One of its targets; a case that does not know it is not shown, nor are radiographs
+            of a larger region.
         size: Of the network.
         exposure: How much of each effect.
         is_judged: A bone that was borrowed from another person is not shown either.
@@ -158,6 +159,8 @@ def scenes(
         for file, case in shown
         if case.has[channel] or (case.borrowed[channel] and not is_judged)
     ]
+    # a pool that a closer look learns from holds radiographs of a larger region too
+    shown = [(file, case) for file, case in shown if not shows_larger(file)]
     if not shown:
         raise RunFault(f"There are no scenes with a {bone} where they should be")
 

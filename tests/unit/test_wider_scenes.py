@@ -29,6 +29,7 @@ from pipeline.training.pool import Simulated, fill, load, simulate
 from pipeline.training.posing import STILL
 from pipeline.training.regions import region_named
 from pipeline.training.shots import draw_shots, draw_wider
+from pipeline.training.volumes_data import Size, scenes
 from tests.toy_region import CENTRES, OTHER, toy_archive
 
 SIZE = 96
@@ -166,3 +167,23 @@ def test_a_pool_holds_the_share_of_larger_radiographs_that_was_asked_for(
     middle = np.subtract(SMALLER.pivot, LARGER.pivot)
     for one in scenes:
         assert np.allclose([shot.isocentre for shot in one.shots], middle if one.is_wider else 0.0)
+
+
+def test_a_network_that_knows_no_camera_is_shown_the_region_alone(
+    archive: Archive, tmp_path: Path
+) -> None:
+    fill(archive, archive.cases, tmp_path, 6, image_size=32, seed=4, between=0.0, wider=0.5)
+    files = sorted(tmp_path.glob("*.npz"))
+    narrow = [file.stem for file in files if not load(file).is_wider]
+
+    found = scenes(
+        files,
+        archive.cases,
+        region=archive.region,
+        bone="femur",
+        size=Size(image=32, grid=8),
+        exposure=CLEAN,
+    )
+
+    assert 0 < len(narrow) < len(files)
+    assert [item.name for item in found.items] == narrow
