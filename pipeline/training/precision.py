@@ -3,8 +3,8 @@
 The weight gradient of a 3 x 3 x 3 convolution over a grid of depth two, in bfloat16 on a CPU with
 AVX-512, holds numbers that were never written: whatever lay in that memory before, now and then
 nan. Seen with torch 2.13 (oneDNN) for most numbers of samples, channels, rows and columns that were
-tried; other depths from 1 to 7, planar and transposed convolutions were sound. Such a convolution is small and is done
-in full precision. Imports torch alone.
+tried; other depths from 1 to 7, planar and transposed convolutions were sound. Such a convolution
+is small and is done in full precision. Imports torch alone.
 """
 
 from __future__ import annotations
