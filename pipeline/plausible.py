@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -128,11 +129,10 @@ def _end_flat(added: Labels, number: int, seen: Mask, field: tuple[slice, slice,
         ways = (range(first - 1, -1, -1), range(after, len(along)))
         for way, face in zip(ways, (first, after - 1), strict=True):
             section = float(shown[face].sum())
-            goes_on = section > 0
-            for layer in way:
-                share = (along[layer] == number).sum() / max(1.0, section)
-                goes_on = goes_on and bool(SECTION <= share <= 1 / SECTION)
-                if section and not goes_on:
+            if section:
+                shares = ((along[layer] == number).sum() / section for layer in way)
+                sure = len(list(takewhile(lambda one: SECTION <= one <= 1 / SECTION, shares)))
+                for layer in way[sure:]:
                     along[layer][along[layer] == number] = 0
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import Insert
 
 from storage import database
 from storage.columns import Moment, Words
@@ -81,8 +82,12 @@ def test_a_statement_brings_its_own_values_along(conn: Connection) -> None:
 
 def test_it_is_built_once(conn: Connection) -> None:
     built: list[str] = []
-    adding = Prepared(lambda kind: built.append(kind) or insert(TABLE))  # type: ignore[func-returns-value]
 
+    def build(kind: str) -> Insert:
+        built.append(kind)
+        return insert(TABLE)
+
+    adding = Prepared(build)
     for name in "abc":
         adding.run(conn, {"name": name, "turns": 1})
 
