@@ -211,7 +211,7 @@ def _optimiser(family: Family, plan: Plan, stage: Stage) -> torch.optim.Optimize
     encoder without norms is all that is left of it.
     """
     kind = torch.optim.AdamW if plan.schedule == "cosine" else torch.optim.Adam
-    made = kind(family.groups(stage.name), betas=(0.9, 0.999), weight_decay=0.0)
+    made = kind(family.groups(stage.name), betas=(0.9, 0.999), weight_decay=0.0, fused=True)
     for group in made.param_groups:
         group["full_rate"] = group["lr"]
     return made
