@@ -61,11 +61,13 @@ def start(family: Family, plan: Plan, checkpoint: Path) -> Run:
     """A run from its checkpoint, or from the beginning where there is none.
 
     Raises:
-        RunFault: the checkpoint is of another network.
+        RunFault: the checkpoint is of another network, or that to begin with is of no use.
     """
     laid_out(family.network.to(plan.device))
     stored = _stored(checkpoint, plan.device)
     if stored is None:
+        if plan.begin_with is not None:
+            _begin(family.network, plan.begin_with, plan.device)
         return Run(family, _optimiser(family, plan, plan.stages[0]))
     try:
         family.network.load_state_dict(stored["net"])
@@ -102,7 +104,7 @@ def train(
         RunFault: the loss is no number, or larger than the family allows.
     """
     torch.set_num_threads(plan.threads)
-    if run.step == 0:
+    if run.step == 0 and plan.begin_with is None:
         _settle(run.family, plan, learned)
     run.family.network.train()
     sums: Line = {}
@@ -157,6 +159,21 @@ def trained(family: Family, checkpoint: Path) -> int:
         raise RunFault(f"{checkpoint} is of another network: {fault}") from fault
     family.network.eval()
     return int(stored["step"])
+
+
+def _begin(network: nn.Module, checkpoint: Path, device: str) -> None:
+    stored = _stored(checkpoint, device)
+    if stored is None:
+        raise RunFault(f"There is no {checkpoint} to begin with")
+    own = network.state_dict()
+    alike = {
+        name: value
+        for name, value in stored.get("net", {}).items()
+        if name in own and value.shape == own[name].shape
+    }
+    if not alike:
+        raise RunFault(f"{checkpoint} is no beginning for this run: nothing in it is alike")
+    network.load_state_dict(alike, strict=False)
 
 
 def stage_at(plan: Plan, step: int) -> int:

@@ -69,6 +69,9 @@ class Plan:
     folder: Path
     """Of the checkpoint, the curve and the tables."""
     stages: tuple[Stage, ...]
+    begin_with: Path | None = None
+    """A checkpoint of another run: what is of the same name and size there is the beginning of
+    this one, as of another grid or of another bone."""
     grid: int = 32
     """Voxels along each edge."""
     batch: int = 8

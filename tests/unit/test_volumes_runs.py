@@ -147,6 +147,34 @@ def test_the_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         start(wider, plan, tmp_path / "checkpoint.pt")
 
 
+def test_a_run_begins_with_what_is_alike_in_the_network_of_another(tmp_path: Path) -> None:
+    before = plan_of(tmp_path / "before")
+    before.folder.mkdir()
+    train_run(_begun(before), before, _learned(), until=_forever())
+    taught = _begun(before).family.network.state_dict()
+    file = before.folder / "checkpoint.pt"
+    plan = replace(plan_of(tmp_path), begin_with=file)
+
+    own = start(family(plan, NARROW), plan, tmp_path / "none.pt")
+    wider = start(family(plan, {**NARROW, "decoder": [8, 16]}), plan, tmp_path / "none.pt")
+
+    assert own.step == wider.step == 0
+    assert all(torch.equal(v, taught[k]) for k, v in own.family.network.state_dict().items())
+    found = wider.family.network.state_dict()
+    same = {name for name, value in found.items() if value.shape == taught[name].shape}
+    assert same and same != set(found)
+    assert all(torch.equal(found[name], taught[name]) for name in same)
+
+
+def test_a_beginning_that_is_none_is_refused(tmp_path: Path) -> None:
+    plan = replace(plan_of(tmp_path), begin_with=tmp_path / "gone.pt")
+    with pytest.raises(RunFault, match="no .*gone.pt to begin with"):
+        _begun(plan)
+    torch.save({"net": {"other": torch.zeros(2)}}, tmp_path / "gone.pt")
+    with pytest.raises(RunFault, match="nothing in it is alike"):
+        _begun(plan)
+
+
 def test_a_run_on_a_region_is_simulated_trained_and_judged(toy: Path, tmp_path: Path) -> None:
     shutil.copy(toy, tmp_path)
     path = run_file(tmp_path, HEAD + REGIONAL + NETWORK)
