@@ -162,13 +162,14 @@ def test_a_run_begins_with_what_is_alike_in_the_network_of_another(tmp_path: Pat
     assert all(torch.equal(v, taught[k]) for k, v in own.family.network.state_dict().items())
     found = wider.family.network.state_dict()
     same = {name for name, value in found.items() if value.shape == taught[name].shape}
-    assert same and same != set(found)
+    assert same
+    assert same != set(found)
     assert all(torch.equal(found[name], taught[name]) for name in same)
 
 
 def test_a_beginning_that_is_none_is_refused(tmp_path: Path) -> None:
     plan = replace(plan_of(tmp_path), begin_with=tmp_path / "gone.pt")
-    with pytest.raises(RunFault, match="no .*gone.pt to begin with"):
+    with pytest.raises(RunFault, match=r"no .*gone\.pt to begin with"):
         _begun(plan)
     torch.save({"net": {"other": torch.zeros(2)}}, tmp_path / "gone.pt")
     with pytest.raises(RunFault, match="nothing in it is alike"):
