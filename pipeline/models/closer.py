@@ -8,15 +8,14 @@ two views: from one, nothing says better than the first look how deep the bone l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from pipeline.models.bones import one_piece
-from pipeline.models.field import Field, asked, centres, encoded, signed_distances
+from pipeline.models.field import Field, asked, encoded, signed_distances, sought
 from pipeline.models.framing import cut_out, seen_in
 from pipeline.models.lifting import Lifting
 from pipeline.types import Radiograph
@@ -24,6 +23,11 @@ from pipeline.types import Radiograph
 LEAST_VIEWS = 2
 BLEND_MM = 10.0
 """Over which the closer look passes into the first one."""
+FINDING = 64
+"""Voxels along each edge where a bone is looked for: its middle needs no more."""
+BESIDE_MM = ((3.0, 3.0, 3.0), (3.0, -3.0, -3.0), (-3.0, 3.0, -3.0), (-3.0, -3.0, 3.0))
+"""x y z, so far from the middle are the cubes of the looks at one bone. What a network says of a
+bone depends a little on where its cube stands, and the mean of a few is nearer to the truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +67,79 @@ class Look:
         return log_error.exp() * self.near.error_factor
 
 
-def looked(
-    first: Tensor, cube_mm: float, radiographs: Sequence[Radiograph], nears: Sequence[Near]
-) -> tuple[Look, ...]:
-    """The closer looks at those bones that the first look found.
+Ask = Callable[[Look, Tensor], Tensor]
+"""(N,) of a look, at points (N, 3) mm in the frame of the first look."""
+
+
+def distances_of(
+    first: Field, radiographs: Sequence[Radiograph], nears: Sequence[Near], size: int
+) -> tuple[Tensor, tuple[Look, ...]]:
+    """(T, N, N, N) signed distances, mm, over the cube of the first look, and the closer looks.
 
     Args:
-        first: (T, N, N, N) signed distances, mm, axes z, y, x.
-        cube_mm: Edge of its cube.
+        first: Of all bones.
         radiographs: What the first look saw, whole.
         nears: The networks that there are.
+        size: N, as in `signed_distances`.
     """
+    if not nears or len(radiographs) < LEAST_VIEWS:
+        return signed_distances(first, size), ()
+    cube_mm = first.net.shape.cube_mm
+    looks = _looked(signed_distances(first, min(size, FINDING)), cube_mm, radiographs, nears)
+
+    def say(points: Tensor, is_near: Tensor | None) -> Tensor:
+        said = asked(first, points).distance
+        for number in {look.near.number for look in looks}:
+            at = slice(None) if is_near is None else is_near[number]
+            said[at, number] = looked_at(looks, number, points[at], said[at, number], _distance)
+        return said
+
+    return sought(say, cube_mm, size), looks
+
+
+def looked_at(
+    looks: Sequence[Look], number: int, points: Tensor, first: Tensor, ask: Ask
+) -> Tensor:
+    """(N,) what closer looks at bone `number` say at points (N, 3), in their mean.
+
+    Args:
+        looks: At any bones.
+        number: Of the bone.
+        points: mm, in the frame of the first look.
+        first: (N,) what the first look says; the others pass into it at the faces of their cubes.
+        ask: What is asked of a look.
+    """
+    total, most, weighted = (torch.zeros_like(first) for _ in range(3))
+    for look in (look for look in looks if look.near.number == number):
+        share = look.share(points)
+        is_seen = share > 0
+        weighted[is_seen] += share[is_seen] * ask(look, points[is_seen])
+        total, most = total + share, torch.maximum(most, share)
+    return torch.where(total > 0, torch.lerp(first, weighted / total.clamp(min=1e-6), most), first)
+
+
+def _distance(look: Look, points: Tensor) -> Tensor:
+    return asked(look.field, points - look.centre).distance[:, 0]
+
+
+def _looked(
+    first: Tensor, cube_mm: float, radiographs: Sequence[Radiograph], nears: Sequence[Near]
+) -> tuple[Look, ...]:
+    """The looks at those bones that the first look found: (T, N, N, N) mm in its cube."""
     looks = []
-    for near in nears if len(radiographs) >= LEAST_VIEWS else ():
+    for near in nears:
         middle = centre_of(
             first[near.number], cube_mm, near.reach_mm, is_from_below=near.is_from_below
         )
         if middle is None:
             continue
-        centre, shape = middle + torch.tensor(near.offset), near.net.shape
-        frames = cut_out(
-            radiographs, cube_mm=shape.cube_mm, size=shape.image_size, about=centre.numpy()
-        )
-        looks.append(Look(near, encoded(near.net, seen_in(frames)), centre))
+        shape = near.net.shape
+        for beside in BESIDE_MM:
+            centre = middle + torch.tensor(near.offset) + torch.tensor(beside)
+            frames = cut_out(
+                radiographs, cube_mm=shape.cube_mm, size=shape.image_size, about=centre.numpy()
+            )
+            looks.append(Look(near, encoded(near.net, seen_in(frames)), centre))
     return tuple(looks)
 
 
@@ -107,28 +161,3 @@ def centre_of(
     points = ((index.flip(-1) + 0.5) / len(distance) - 0.5) * cube_mm
     height = -points[:, 2] if is_from_below else points[:, 2]
     return points[height > height.max() - reach_mm].mean(dim=0)
-
-
-def replaced(first: Tensor, cube_mm: float, look: Look) -> Tensor:
-    """(T, N, N, N) signed distances, mm: those of `first`, and of one bone those of `look`.
-
-    Args:
-        first: (T, N, N, N) at the voxel centres of a cube.
-        cube_mm: Edge of this cube.
-        look: At one of the bones.
-    """
-    size = first.shape[-1]
-    points = centres(cube_mm, size)
-    share = look.share(points)
-    is_closer = share > 0
-    half = look.near.net.shape.cube_mm / 2
-    found = grid_sample(
-        signed_distances(look.field, size)[None],
-        ((points[is_closer] - look.centre) / half)[None, None, None],
-        padding_mode="border",
-        align_corners=False,
-    )[0, 0, 0, 0]
-    made = first.clone()
-    bone = made[look.near.number].view(-1)
-    bone[is_closer] = torch.lerp(bone[is_closer], found, share[is_closer])
-    return made

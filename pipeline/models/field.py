@@ -8,6 +8,7 @@ pass: a signed distance says how far it is away.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
@@ -25,6 +26,10 @@ REACH = 1.25
 rest is for what the network is wrong about a distance."""
 POINTS_AT_ONCE = 1 << 14
 """So many points and their features stay in the cache of a processor."""
+
+Say = Callable[[Tensor, Tensor | None], Tensor]
+"""Distances (N, T) mm at points (N, 3) mm. It is told which surfaces may be near each point, (T, N)
+bool, None for any; what it says of others is not used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +77,31 @@ def signed_distances(of: Field, size: int) -> Tensor:
         of: The field.
         size: Voxels along each edge: `COARSEST` times a power of two, or less than `COARSEST`.
     """
-    cube_mm, coarsest = of.net.shape.cube_mm, min(size, COARSEST)
-    found: Tensor = asked(of, centres(cube_mm, coarsest)).distance.T.unflatten(1, (coarsest,) * 3)
+    return sought(lambda points, _: asked(of, points).distance, of.net.shape.cube_mm, size)
+
+
+def sought(say: Say, cube_mm: float, size: int) -> Tensor:
+    """(T, N, N, N) mm at the voxel centres of a cube, as `say` says near the surfaces.
+
+    Args:
+        say: Is asked everywhere coarsely, and finely where a surface can pass.
+        cube_mm: Edge of the cube.
+        size: As in `signed_distances`.
+    """
+    coarsest = min(size, COARSEST)
+    found: Tensor = say(centres(cube_mm, coarsest), None).T.unflatten(1, (coarsest,) * 3)
     while found.shape[-1] < size:
         reach = REACH * cube_mm / found.shape[-1]
         fine: Tensor = interpolate(
             found[None], scale_factor=2, mode="trilinear", align_corners=False
         )[0]
-        is_near = (fine.abs() < reach).any(dim=0).flatten().nonzero()[:, 0]
-        if len(is_near):
-            points = centres(cube_mm, fine.shape[-1])[is_near]
-            fine.flatten(1)[:, is_near] = asked(of, points).distance.T
+        values = fine.flatten(1)
+        is_near = values.abs() < reach
+        near_any = is_near.any(dim=0).nonzero()[:, 0]
+        if len(near_any):
+            close, points = is_near[:, near_any], centres(cube_mm, fine.shape[-1])[near_any]
+            said = say(points, close).T
+            values[:, near_any] = torch.where(close, said, values[:, near_any])
         found = fine
     return found
 

@@ -17,8 +17,8 @@ from pipeline.coverage import coverage, coverage_assumptions
 from pipeline.errors import MissingView, NoBone, StudyError
 from pipeline.geometry import grid, mirror
 from pipeline.models.bones import apart, mesh_of, one_piece, probability_of
-from pipeline.models.closer import Look, Near, looked, replaced
-from pipeline.models.field import Field, asked, encoded, signed_distances
+from pipeline.models.closer import Look, Near, distances_of, looked_at
+from pipeline.models.field import Field, asked, encoded
 from pipeline.models.framing import Framed, cut_out, seen_in
 from pipeline.models.lifting import Lifting
 from pipeline.outlines import Plate
@@ -71,9 +71,7 @@ class Understood:
             points = points * torch.tensor([-1.0, 1.0, 1.0])
         expected = asked(self.field, points).log_error[:, number].exp()
         expected = expected * self.trained.bones[number].error_factor
-        for look in (look for look in looks if look.near.number == number):
-            expected = torch.lerp(expected, look.error(points), look.share(points))
-        return float(expected.mean())
+        return float(looked_at(looks, number, points, expected, Look.error).mean())
 
 
 def reconstruct(
@@ -88,15 +86,15 @@ def reconstruct(
     in_order = sorted(radiographs, key=lambda one: (one.sop_instance_uid, one.frame_number or 0))
     with torch.inference_mode():
         understood = understand(in_order, region, side)
-        found = _bones(understood, side)
-    bones = tuple(one.bone for one in found)
+        made = _bones(understood, side)
+    bones = tuple(one.bone for one in made)
     covered = [coverage(bone, in_order) for bone in bones]
     assumptions = [assumed for radiograph in radiographs for assumed in radiograph.assumptions]
     if len(radiographs) == 1:
         assumptions.append(ONE_VIEW)
     for bone, shares in zip(bones, covered, strict=True):
         assumptions += coverage_assumptions(bone, shares)
-    errors = [one.error for one in found]
+    errors = [one.error for one in made]
     figures = trust(understood.plates, bones, errors, covered, understood.trained.limits)
     return Reconstruction(bones, made_by, tuple(assumptions), figures)
 
@@ -159,16 +157,13 @@ def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:
     Raises:
         NoBone: one that a result cannot be without is not there.
     """
-    distances = signed_distances(understood.field, SIZE)
-    cube_mm = understood.field.net.shape.cube_mm
-    looks = looked(distances, cube_mm, understood.radiographs, nears_of(understood.trained))
-    for look in looks:
-        distances = replaced(distances, cube_mm, look)
+    nears = nears_of(understood.trained)
+    distances, looks = distances_of(understood.field, understood.radiographs, nears, SIZE)
     distances = apart(distances)
     if understood.is_mirrored:
         distances = distances.flip(-1)
-    affine = grid(cube_mm, SIZE)
-    found = []
+    affine = grid(understood.field.net.shape.cube_mm, SIZE)
+    bones = []
     for number, (known, raw) in enumerate(
         zip(understood.trained.bones, distances.numpy(), strict=True)
     ):
@@ -182,8 +177,8 @@ def _bones(understood: Understood, side: Side) -> tuple[_Found, ...]:
         probability = probability_of(distance, error, affine)
         of_side = side if known.is_paired else Side.UNPAIRED
         rgb = COLOURS[number % len(COLOURS)]
-        found.append(_Found(Bone(known.name, known.code, of_side, probability, mesh, rgb), error))
-    return tuple(found)
+        bones.append(_Found(Bone(known.name, known.code, of_side, probability, mesh, rgb), error))
+    return tuple(bones)
 
 
 @cache

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.models.closer import Near, looked, replaced
-from pipeline.models.field import centres
+from pipeline.models.closer import Near, distances_of
+from pipeline.models.field import encoded
 from pipeline.models.framing import cut_out, seen_in
 from pipeline.models.lifting import Lifting, Seen
 from pipeline.training.batches import Conditions, radiographs_of, taken_of
@@ -113,12 +113,7 @@ def network(net: Lifting, *, size: int, closer: Sequence[Near] = ()) -> Reconstr
 
     @torch.no_grad()
     def reconstruct(given: Given) -> Tensor:
-        features, cube_mm = net.features(given.seen), net.shape.cube_mm
-        points = centres(cube_mm, size).split(1 << 17)
-        parts = [net.at(features, part[None]).distance[0] for part in points]
-        distances = torch.cat(parts).T.reshape(-1, size, size, size)
-        for look in looked(distances, cube_mm, given.radiographs, closer):
-            distances = replaced(distances, cube_mm, look)
+        distances, _ = distances_of(encoded(net, given.seen), given.radiographs, closer, size)
         return distances
 
     return reconstruct

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.models.closer import Near, looked, replaced
-from pipeline.models.field import encoded, signed_distances
+from pipeline.models.closer import Near, distances_of
+from pipeline.models.field import encoded
 from pipeline.models.lifting import Lifting
 from pipeline.training import densities, peers_runs, peers_shape, volumes_settings
 from pipeline.training.archive import Archive
@@ -161,9 +161,7 @@ def _as_in_the_node(net: Lifting, size: int, nears: Sequence[Near] = ()) -> Reco
 
     @torch.no_grad()
     def reconstruct(given: Given) -> Tensor:
-        distances, cube_mm = signed_distances(encoded(net, given.seen), size), net.shape.cube_mm
-        for look in looked(distances, cube_mm, given.radiographs, nears):
-            distances = replaced(distances, cube_mm, look)
+        distances, _ = distances_of(encoded(net, given.seen), given.radiographs, nears, size)
         return distances
 
     return reconstruct

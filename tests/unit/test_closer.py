@@ -11,7 +11,7 @@ import torch
 
 from pipeline import weights
 from pipeline.encode.topology import is_manifold, signed_volume
-from pipeline.models import lifting_engine
+from pipeline.models import closer, lifting_engine
 from pipeline.models.closer import centre_of
 from pipeline.reconstruct import reconstruct
 from pipeline.types import Bone, Radiograph, Reconstruction, Side, ViewName
@@ -58,6 +58,8 @@ def middle_of(bone: Bone) -> np.ndarray:
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(lifting_engine, "SIZE", SIZE)  # an eighth of the time
+    # these networks see nothing: where they stand, their bone stands
+    monkeypatch.setattr(closer, "BESIDE_MM", ((0.0, 0.0, 0.0),))
     shipped(octahedra(FIRST, OTHER), tmp_path, FEMUR, TIBIA)
     return tmp_path
 
@@ -82,6 +84,31 @@ def test_a_bone_is_that_of_the_closer_look_where_the_first_look_found_it(
     assert is_manifold(after.bones[0].mesh.faces)
     other = [bone.mesh.vertices.tobytes() for bone in (before.bones[1], after.bones[1])]
     assert other[0] == other[1]
+
+
+def test_looks_from_several_places_are_averaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closer, "BESIDE_MM", ((6.0, 0.0, 0.0), (-6.0, 0.0, 0.0)))
+    shipped_closer(folder)
+
+    bone = made().bones[0]
+
+    # |x - 6| + |x + 6| is 2 |x| beyond 6 mm, and 12 in the middle
+    expected = np.add(np.add(FIRST[0], OFFSET), CLOSER[0])
+    middle, reach = (
+        f(bone.mesh.vertices.max(axis=0), bone.mesh.vertices.min(axis=0)) / 2
+        for f in (np.add, np.subtract)
+    )
+    assert middle == pytest.approx(expected, abs=1.0)
+    assert reach == pytest.approx([CLOSER[1], CLOSER[1] - 6, CLOSER[1] - 6], abs=1.0)
+
+
+def test_the_places_of_the_looks_lie_evenly_about_the_bone() -> None:
+    places = np.array(closer.BESIDE_MM)
+
+    assert places.mean(axis=0) == pytest.approx([0.0, 0.0, 0.0])
+    assert len(np.unique(places, axis=0)) == len(places)
 
 
 def test_the_expected_error_is_that_of_the_closer_look(folder: Path) -> None:
