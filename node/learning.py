@@ -24,15 +24,22 @@ class LearningError(Exception):
     """A run cannot be followed; the message says what to change."""
 
 
-def train(out: Console, run: Path) -> bool:
+def train(out: Console, run: Path, fold: int | None = None) -> bool:
     """Train on as the run file says; True when all steps are done.
+
+    `fold` as `pipeline.training.settings.of_fold` says.
 
     Raises:
         LearningError: the run file or its archive cannot be used.
     """
     try:
         kind = kind_of(run)
-        is_done, folder = kind.train(run, partial(out.print, markup=False)), kind.folder(run)
+        say = partial(out.print, markup=False)
+        if fold is None:
+            is_done, folder = kind.train(run, say), kind.folder(run)
+        else:
+            by_fold = kind.crossed()
+            is_done, folder = by_fold.train(run, say, fold), by_fold.folder(run, fold)
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     if find_spec("matplotlib"):
@@ -42,14 +49,17 @@ def train(out: Console, run: Path) -> bool:
     return is_done
 
 
-def evaluate(out: Console, run: Path) -> None:
+def evaluate(out: Console, run: Path, folds: Sequence[int] = ()) -> None:
     """Judge the network of a run on the people that it has not seen.
+
+    `folds` as `pipeline.training.evaluating` says.
 
     Raises:
         LearningError: the run has no checkpoint, or nobody to judge on.
     """
     try:
-        table = kind_of(run).evaluate(run, partial(out.print, markup=False))
+        kind, say = kind_of(run), partial(out.print, markup=False)
+        table = kind.crossed().evaluate(run, say, folds) if folds else kind.evaluate(run, say)
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)

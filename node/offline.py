@@ -95,7 +95,16 @@ RunArgument = Annotated[
 ]
 
 
-def train(run: RunArgument) -> None:
+def train(
+    run: RunArgument,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            help="Leave out the people of this fold instead of the run file's, in a folder of its"
+            " own: for a cross-validation."
+        ),
+    ] = None,
+) -> None:
     """Train a network on this machine, as a run file says.
 
     Simulates the scenes that are missing, then learns from them. Stop it when you like: the
@@ -104,14 +113,23 @@ def train(run: RunArgument) -> None:
     from node import learning
 
     try:
-        is_done = learning.train(out, run)
+        is_done = learning.train(out, run, fold)
     except learning.LearningError as fault:
         end(str(fault), SETTINGS_WRONG)
     if not is_done:
         raise typer.Exit(FOUND_WRONG)
 
 
-def evaluate(run: RunArgument) -> None:
+def evaluate(
+    run: RunArgument,
+    fold: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="A fold that `train --fold` left out; once for each. All stand in one table, each"
+            " judged by its own network."
+        ),
+    ] = None,
+) -> None:
     """Judge a trained network on the people that it has not seen.
 
     Prints the table of results, and writes it into the run's folder as Markdown and as JSON.
@@ -120,7 +138,7 @@ def evaluate(run: RunArgument) -> None:
     from node import learning
 
     try:
-        learning.evaluate(out, run)
+        learning.evaluate(out, run, fold or ())
     except learning.LearningError as fault:
         end(str(fault), SETTINGS_WRONG)
 

@@ -20,7 +20,7 @@ from torch.nn.functional import embedding_bag, interpolate
 from pipeline.models.lifting import SMALLEST_DEPTH, Answer, Features, Lifting, Seen
 
 COARSEST = 32
-"""Voxels along each edge where every voxel is asked."""
+"""Voxels along each edge, at most, where every voxel is asked."""
 REACH = 1.25
 """Voxels of the coarser grid within which the surface may lie: half their diagonal is 0.87, the
 rest is for what the network is wrong about a distance."""
@@ -75,7 +75,7 @@ def signed_distances(of: Field, size: int) -> Tensor:
 
     Args:
         of: The field.
-        size: Voxels along each edge: `COARSEST` times a power of two, or less than `COARSEST`.
+        size: Voxels along each edge; halved to no more than `COARSEST` as long as it is even.
     """
     return sought(lambda points, _: asked(of, points).distance, of.net.shape.cube_mm, size)
 
@@ -88,7 +88,9 @@ def sought(say: Say, cube_mm: float, size: int) -> Tensor:
         cube_mm: Edge of the cube.
         size: As in `signed_distances`.
     """
-    coarsest = min(size, COARSEST)
+    coarsest = size
+    while coarsest > COARSEST and coarsest % 2 == 0:
+        coarsest //= 2
     found: Tensor = say(centres(cube_mm, coarsest), None).T.unflatten(1, (coarsest,) * 3)
     while found.shape[-1] < size:
         reach = REACH * cube_mm / found.shape[-1]

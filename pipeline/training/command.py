@@ -28,14 +28,19 @@ from pipeline.training.parallel import Team, any_of, team
 from pipeline.training.pool import fill
 from pipeline.training.real_bodies import RealBody
 from pipeline.training.regions import WITHIN, Region, region_named
-from pipeline.training.settings import RunFault, RunSettings, read
+from pipeline.training.settings import RunFault, RunSettings, of_fold, read
 
 Say = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def train(path: Path, say: Say = print) -> bool:
+def train(path: Path, say: Say = print, fold: int | None = None) -> bool:
     """Simulate what is missing of the pool, and train on from the checkpoint.
+
+    Args:
+        path: The run file.
+        say: Is told.
+        fold: Of the people who are left out, by default that of the run file; see `of_fold`.
 
     Returns:
         Whether all steps are done; a run that reached its time limit is continued by another
@@ -45,7 +50,7 @@ def train(path: Path, say: Say = print) -> bool:
         RunFault: the run file or its archive cannot be used.
     """
     began = time.monotonic()
-    settings = read(path)
+    settings = read(path) if fold is None else of_fold(read(path), fold)
     archive = archive_of(settings)
     until = began + 60 * settings.limit_minutes if settings.limit_minutes else float("inf")
     settings.folder.mkdir(parents=True, exist_ok=True)

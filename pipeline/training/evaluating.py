@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,18 +12,52 @@ from pipeline.models.closer import Near
 from pipeline.training.archive import Archive, Case
 from pipeline.training.command import Say, archive_of, bodies_of, trained
 from pipeline.training.given import network
-from pipeline.training.judging import as_json, as_markdown, conditions_of, judged, summarised
+from pipeline.training.judging import (
+    Judgement,
+    as_json,
+    as_markdown,
+    conditions_of,
+    judged,
+    summarised,
+)
 from pipeline.training.regions import WITHIN, Region
-from pipeline.training.settings import RunFault, RunSettings, read
+from pipeline.training.settings import RunFault, RunSettings, of_fold, read
 
 
-def evaluate(path: Path, say: Say = print) -> Path:
+def evaluate(path: Path, say: Say = print, folds: Sequence[int] = ()) -> Path:
     """Judge the run's network on the people that it did not learn from; the path of the table.
 
+    Args:
+        path: The run file.
+        say: Is told.
+        folds: Each is judged by the network that was trained without it, and all in one table;
+            none: that of the run file.
+
     Raises:
-        RunFault: the run has no checkpoint, or no people to judge on.
+        RunFault: a run has no checkpoint, or no people to judge on.
     """
     settings = read(path)
+    runs = [of_fold(settings, fold) for fold in dict.fromkeys(folds)] or [settings]
+    judgements: list[Judgement] = []
+    steps = []
+    for run in runs:
+        found, step = _judged(path, run, say)
+        judgements += found
+        steps.append(f"{step:,}")
+    summaries = summarised(judgements)
+    table = as_markdown(summaries)
+    name = "results" if runs == [settings] else "crossed"
+    of = f" of {len(runs)} networks, each without another fold" if len(runs) > 1 else ""
+    head = f"After {', '.join(dict.fromkeys(steps))} steps{of}.\n\n"
+    (settings.folder / f"{name}.md").write_text(head + table, encoding="utf-8")
+    stored = json.dumps(as_json(judgements, summaries), indent=1)
+    (settings.folder / f"{name}.json").write_text(stored)
+    say(table)
+    return settings.folder / f"{name}.md"
+
+
+def _judged(path: Path, settings: RunSettings, say: Say) -> tuple[list[Judgement], int]:
+    """Every case of the people who are left out, and how many steps the network took."""
     archive = archive_of(settings)
     cases = left_out(archive, settings)
     net, step = trained(archive, settings)
@@ -43,16 +78,11 @@ def evaluate(path: Path, say: Say = print) -> Path:
             f" Dice {one.dice:.3f}, ASSD {one.assd_mm:.2f} mm"
         ),
     )
-    summaries = summarised(found)
-    table = as_markdown(summaries)
-    (settings.folder / "results.md").write_text(f"After {step} steps.\n\n{table}", encoding="utf-8")
-    (settings.folder / "results.json").write_text(json.dumps(as_json(found, summaries), indent=1))
-    say(table)
-    return settings.folder / "results.md"
+    return found, step
 
 
 def nears_of(path: Path, settings: RunSettings, region: Region) -> tuple[Near, ...]:
-    """The trained networks that look closer, of the run files that the run names.
+    """The trained networks that look closer, of the run files that the run names, and of its fold.
 
     Raises:
         RunFault: one of them has no checkpoint, or is of no bone of the region.
@@ -60,6 +90,8 @@ def nears_of(path: Path, settings: RunSettings, region: Region) -> tuple[Near, .
     nears = []
     for name in settings.evaluation.closer:
         of = read(path.parent / name)
+        if settings.fold is not None:
+            of = of_fold(of, settings.fold)
         archive = archive_of(of)
         within = WITHIN.get(archive.region.name)
         if within is None or within.region != region.name:

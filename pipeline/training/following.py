@@ -36,6 +36,14 @@ Export = Callable[[Path, Path, Sequence[str], Say], None]
 """Of a run file: the weights file, the bones that a result may lack, and who is told."""
 
 
+class Crossed(NamedTuple):
+    """What follows run files for a cross-validation, of which each fold has a network."""
+
+    train: Callable[[Path, Say, int], bool]
+    folder: Callable[[Path, int], Path]
+    evaluate: Callable[[Path, Say, Sequence[int]], Path]
+
+
 class Kind(NamedTuple):
     """A kind of network, and what follows its run files."""
 
@@ -50,6 +58,20 @@ class Kind(NamedTuple):
     export: Export
     curves: str = "pipeline.training.volumes_curve"
     """The module that draws them; it needs matplotlib."""
+    by_fold: Crossed | None = None
+    """None where a network is trained for the fold of its run file alone."""
+
+    def crossed(self) -> Crossed:
+        """What follows a run file fold by fold.
+
+        Raises:
+            RunFault: nothing does.
+        """
+        if self.by_fold is None:
+            raise RunFault(
+                f"A {self.name} network is judged on the fold of its run file: leave out --fold"
+            )
+        return self.by_fold
 
 
 def _has_kind(told: Table) -> bool:
@@ -109,6 +131,11 @@ KINDS: Final = (
         evaluating.evaluate,
         _lifting,
         "pipeline.training.curves",
+        Crossed(
+            command.train,
+            lambda run, fold: settings.of_fold(settings.read(run), fold).folder,
+            evaluating.evaluate,
+        ),
     ),
 )
 """In the order in which they are asked; the lifting network has no mark of its own."""

@@ -106,7 +106,7 @@ def given_of(
 
 
 def network(net: Lifting, *, size: int, closer: Sequence[Near] = ()) -> Reconstruct:
-    """The network as an engine to be judged: `size` is the archive's.
+    """The network as an engine to be judged, asked as a job asks it; `size` is the archive's.
 
     From two views, `closer` networks look again at bones that it found.
     """

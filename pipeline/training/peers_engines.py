@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from pipeline.models.closer import Near, distances_of
-from pipeline.models.field import encoded
-from pipeline.models.lifting import Lifting
 from pipeline.training import densities, peers_runs, peers_shape, volumes_settings
 from pipeline.training.archive import Archive
 from pipeline.training.command import archive_of, learned_from, shape_of, trained
 from pipeline.training.evaluating import nears_of
-from pipeline.training.given import Engine, Given, Reconstruct
+from pipeline.training.given import Engine, Given, network
 from pipeline.training.loop import start
 from pipeline.training.peers_cubes import cube_engine
 from pipeline.training.peers_hull import hull_engine
@@ -145,26 +141,12 @@ def _lifting(of: Comparison) -> Engine:
     looks = "; ".join(f"{region.targets[one.number]} again from two views" for one in nears)
     return Engine(
         LIFTING,
-        _as_in_the_node(net, region.voxels, nears),
+        network(net, size=region.voxels, closer=nears),
         region.targets,
         count(net) + sum(count(one.net) for one in nears),
         told(step, settings.training.steps, _seconds(settings, of.path)),
         remark=f"looks at the {looks}" if looks else "",
     )
-
-
-def _as_in_the_node(net: Lifting, size: int, nears: Sequence[Near] = ()) -> Reconstruct:
-    """Asked everywhere coarsely and near surfaces finely, as a job asks it: so long does it take.
-
-    `size` is 32 times a power of two, as the voxels of every region.
-    """
-
-    @torch.no_grad()
-    def reconstruct(given: Given) -> Tensor:
-        distances, _ = distances_of(encoded(net, given.seen), given.radiographs, nears, size)
-        return distances
-
-    return reconstruct
 
 
 def _seconds(settings: RunSettings, path: Path) -> float:
@@ -178,7 +160,7 @@ def _anew(of: Comparison) -> Engine:
     shape = shape_of(of.archive, of.settings)
     run = start(shape, of.settings.training, home / "checkpoint.pt")
     net = run.average.cpu().eval()
-    reconstruct = _as_in_the_node(net, region.voxels)
+    reconstruct = network(net, size=region.voxels)
     trained_by = _within(run.step, [home])
     remark = "from scratch, in the minutes of the peers"
     return Engine(ANEW, reconstruct, region.targets, count(net), trained_by, remark=remark)

@@ -22,17 +22,12 @@ from pipeline.training.folds import fold_of, read_folds
 from pipeline.training.hips import hip_legs
 from pipeline.training.knees import knee_legs
 from pipeline.training.leg import Leg
-from pipeline.training.regions import REGIONS, Region, region_named
+from pipeline.training.regions import REGIONS, WITHIN, Region, region_named
 from pipeline.training.signed_distance import Cube, signed_distance
 
-LEGS = {
-    "hip": hip_legs,
-    "proximal_femur": hip_legs,
-    "knee": knee_legs,
-    "distal_femur": knee_legs,
-    "proximal_tibia": knee_legs,
-}
-"""How the legs of a region are found in the data folder and brought into its frame."""
+LEGS = {"hip": hip_legs, "knee": knee_legs}
+"""How the legs of a region, and of those within it, are found in the data folder and brought into
+its frame."""
 FAR_SPACING = 2.0
 """Pieces of triangles for the wide cube, whose steps are 4 mm."""
 
@@ -53,7 +48,8 @@ def prepare(
     `synthetic` says how many knees of nobody are in it, None that as many as is customary.
     """
     began = time.monotonic()
-    legs = LEGS[region.name](region, data, synthetic)
+    whole = WITHIN[region.name].region if region.name in WITHIN else region.name
+    legs = LEGS[whole](region, data, synthetic)
     names = tuple(sorted({name for leg in legs for name in leg.landmarks}))
     cases: list[archive.Case] = []
     entries: dict[str, NDArray[np.generic]] = {}

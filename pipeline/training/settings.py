@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from pipeline.training.folds import FOLDS
 from pipeline.training.loop import Training
 
 
@@ -124,6 +125,28 @@ def read(path: Path) -> RunSettings:
             told[key] = str(path.parent / told[key])
     made: RunSettings = as_dataclass(RunSettings, told, "")
     return made
+
+
+def of_fold(settings: RunSettings, fold: int) -> RunSettings:
+    """The same run of people of whom another fold is left out, for a cross-validation.
+
+    It has a folder of its own within that of the run, and begins with the same fold of what the run
+    begins with. The fold of the run file itself is the run itself.
+
+    Raises:
+        RunFault: there is no such fold.
+    """
+    if not 0 <= fold < FOLDS:
+        raise RunFault(f"There is no fold {fold}: they are counted from 0 to {FOLDS - 1}")
+    if fold == settings.fold:
+        return settings
+    name, first = f"fold-{fold}", settings.begin_with
+    return replace(
+        settings,
+        fold=fold,
+        folder=settings.folder / name,
+        begin_with=first.parent / name / first.name if first else None,
+    )
 
 
 def as_dataclass(kind: Any, told: Mapping[str, Any], where: str) -> Any:
