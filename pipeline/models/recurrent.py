@@ -66,6 +66,9 @@ class RecurrentShape:
     unpool: Unpool = Unpool.NEAREST
     has_pose: bool = False
     """Each view comes with a pose token."""
+    is_rotated: bool = False
+    """The answer is the mean over all rotations of the order of the views: ours, for whoever wants
+    it to hang on that order as little as can be."""
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -161,8 +164,10 @@ class Recurrent(nn.Module):
 
     def occupancy(self, images: Tensor, poses: Tensor | None = None) -> Tensor:
         """(B, D, D, D) probability that a voxel is bone; arguments as for `forward`."""
-        grown: Grown = self(images, poses)
-        return grown.probabilities[:, 1]
+        views = self.encoded(images, poses)
+        turns = range(views.shape[1] if self.shape.is_rotated else 1)
+        grown = [self.grown(views.roll(turn, dims=1)) for turn in turns]
+        return torch.stack([one.probabilities[:, 1] for one in grown]).mean(dim=0)
 
     def loss(
         self, images: Tensor, wanted: Tensor, poses: Tensor | None = None

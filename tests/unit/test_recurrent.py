@@ -139,6 +139,23 @@ def test_occupancy_is_the_second_class() -> None:
     np.testing.assert_allclose(net.occupancy(images).numpy(), expected, atol=1e-6)
 
 
+@torch.no_grad()
+def test_rotations_of_the_order_are_averaged_where_that_is_asked_for() -> None:
+    plain, images = made(small()), pictures(2, 3)
+    rotated = Recurrent(replace(plain.shape, is_rotated=True))
+    rotated.load_state_dict(plain.state_dict())
+    orders = [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+
+    answers = [rotated.eval().occupancy(images[:, order]) for order in orders]
+
+    alone = [plain.occupancy(images[:, order]) for order in orders]
+    assert not torch.allclose(alone[0], alone[1], atol=1e-6)
+    for answer in answers:
+        torch.testing.assert_close(answer, sum(alone) / 3)
+    one = images[:, :1]
+    torch.testing.assert_close(rotated.occupancy(one), plain.occupancy(one))
+
+
 @pytest.mark.parametrize("name", ["Res3D-GRU-3", "3D-LSTM-1"])
 @torch.no_grad()
 def test_a_study_leaves_nothing_behind_for_the_next(name: str) -> None:
