@@ -1,9 +1,10 @@
 """A closer look at one bone: the same radiographs, cut out about where the first look found it.
 
 A network of a region sees it in coarse pixels and cells. Another network knows one bone alone, in a
-smaller cube about it; what it says there takes the place of what the first one said, and passes
-into that near the faces of the smaller cube. All of this is in the frame of a right bone. It needs
-two views: from one, nothing says better than the first look how deep the bone lies.
+smaller cube about it, which it is shown from a few places; what it says there in the mean takes the
+place of what the first one said, and passes into that near the faces of the smaller cube. All of
+this is in the frame of a right bone. It needs two views: from one, nothing says better than the
+first look how deep the bone lies.
 """
 
 from __future__ import annotations
