@@ -56,6 +56,16 @@ REGIONS: Final = (
         pivot=(20.0, -11.0, 36.0),
         codes=(("71341001", "Femur"),),
     ),
+    # A closer look at the other one: acetabulum, ischium and pubis, from 61 mm above the head's
+    # centre to 83 mm below it; the wing of the ilium is left to the first look.
+    Region(
+        name="acetabulum",
+        cube_mm=144.0,
+        targets=("hip_bone",),
+        neighbours=("femur", "sacrum", "other_hip_bone", "other_femur"),
+        pivot=(-33.0, -2.0, 11.0),
+        codes=(("118645006", "Pelvis"),),
+    ),
     Region(
         name="knee",
         cube_mm=160.0,
@@ -107,6 +117,8 @@ class Within:
 WITHIN: Final = {
     # the mean lies (-21, 11, -27) mm from the centre of the head, by 3, 7 and 2 mm (SD)
     "proximal_femur": Within("hip", "femur", 110.0, False, (1.0, 0.0, -8.6)),
+    # (26, 8, -2) mm from there, by 5, 2 and 5 mm (SD): a large hip bone reaches further
+    "acetabulum": Within("hip", "hip_bone", 110.0, True, (7.5, -6.2, -8.9)),
     # (-1, -1, 33) and (-3, 1, -25) mm from the middle of the joint line, by 1 mm (SD)
     "distal_femur": Within("knee", "femur", 65.0, True, (1.1, 1.3, 7.2)),
     "proximal_tibia": Within("knee", "tibia", 65.0, False, (0.2, -0.3, -3.3)),

@@ -27,7 +27,7 @@ from pipeline.training.batches import (
 from pipeline.training.exposure import CLEAN
 from pipeline.training.pool import Simulated, fill, load, simulate
 from pipeline.training.posing import STILL
-from pipeline.training.regions import region_named
+from pipeline.training.regions import WITHIN, region_named
 from pipeline.training.shots import draw_shots, draw_wider
 from pipeline.training.volumes_data import Size, scenes
 from tests.toy_region import CENTRES, OTHER, toy_archive
@@ -61,10 +61,10 @@ def scene(archive: Archive) -> Simulated:
     )[0]
 
 
-@pytest.mark.parametrize("name", ["proximal_femur", "distal_femur", "proximal_tibia"])
+@pytest.mark.parametrize("name", sorted(WITHIN))
 def test_the_larger_region_is_in_the_middle_of_its_radiographs(name: str) -> None:
     smaller = region_named(name)
-    larger = region_named("hip" if name == "proximal_femur" else "knee")
+    larger = region_named(WITHIN[name].region)
     # the same point of the patient, in both frames
     middle = np.subtract(smaller.pivot, larger.pivot)
     shots = draw_wider(smaller, SIZE, random())
