@@ -13,12 +13,13 @@ from rich.console import Console
 from torch import Tensor
 
 from node.learning import LearningError, evaluate, train
-from pipeline.models.lifting import Answer, Features, Lifting, Seen
+from pipeline.models.field import centres
+from pipeline.models.lifting import Answer, Features, Seen
 from pipeline.training import archive as archives
 from pipeline.training.archive import Archive
 from pipeline.training.batches import Batch, Conditions
 from pipeline.training.exposure import CLEAN
-from pipeline.training.given import network
+from pipeline.training.given import Given, Reconstruct
 from pipeline.training.judging import (
     Condition,
     Judgement,
@@ -33,7 +34,7 @@ from pipeline.training.pool import fill
 from pipeline.training.posing import PoseRange
 from pipeline.training.regions import REGIONS, WITHIN
 from pipeline.training.settings import RunFault, read
-from tests.toy_region import CENTRES, RUN, SIZE, SMALL, radius, run_file, toy_archive
+from tests.toy_region import CENTRES, REGION, RUN, SIZE, SMALL, radius, run_file, toy_archive
 
 
 @pytest.fixture(scope="module")
@@ -178,22 +179,18 @@ def test_the_best_error_that_can_be_told_is_the_true_one() -> None:
     assert abs(float(best.log_error.exp()) - 2.0) < 0.1
 
 
-def _truth(off: float) -> Lifting:
+def _truth(off: float) -> Reconstruct:
     """An engine that knows where the balls of the first person are, `off` mm too large."""
 
-    class Knows(Lifting):
-        def features(self, seen: Seen) -> Seen:  # type: ignore[override]
-            return seen
+    def reconstruct(_: Given) -> Tensor:
+        points = centres(REGION.cube_mm, REGION.voxels)
+        balls = [
+            (points - torch.tensor(CENTRES[bone])).norm(dim=-1) - radius(0, bone) - off
+            for bone in CENTRES
+        ]
+        return torch.stack(balls).unflatten(1, (REGION.voxels,) * 3)
 
-        def at(self, features: Seen, points: Tensor) -> Answer:  # type: ignore[override]
-            balls = [
-                (points - torch.tensor(CENTRES[bone])).norm(dim=-1) - radius(0, bone) - off
-                for bone in CENTRES
-            ]
-            distance = torch.stack(balls, dim=-1)
-            return Answer(-distance, distance, torch.zeros_like(distance))
-
-    return Knows(SMALL)
+    return reconstruct
 
 
 STILL = Condition("still", CLEAN, pose=PoseRange(0, 0, 0, 0, 0))
@@ -204,7 +201,7 @@ MOVED = Condition("moved", CLEAN)
 def test_a_surface_that_is_off_by_so_much_is_judged_so(
     toy: Archive, off: float, expected: float
 ) -> None:
-    found = judged(network(_truth(off), size=48), toy, toy.cases[:1], (STILL,), image_size=SIZE)
+    found = judged(_truth(off), toy, toy.cases[:1], (STILL,), image_size=SIZE)
     assert [one.bone for one in found] == list(CENTRES)
     for one in found:
         assert one.assd_mm == pytest.approx(expected, abs=0.12)
@@ -214,7 +211,7 @@ def test_a_surface_that_is_off_by_so_much_is_judged_so(
 @pytest.mark.parametrize("off", [0.0, 1.5])
 def test_the_place_is_judged_apart_from_the_shape(toy: Archive, off: float) -> None:
     """The truth of the still pose is off in a moved one, by about as much as that was moved."""
-    found = judged(network(_truth(off), size=48), toy, toy.cases[:1], (MOVED,), image_size=SIZE)
+    found = judged(_truth(off), toy, toy.cases[:1], (MOVED,), image_size=SIZE)
     for one in found:
         assert 1.8 < one.assd_mm < 25
         assert one.shape_mm == pytest.approx(off, abs=0.3)
