@@ -75,7 +75,7 @@ _VOLUMETRIC: Final = "pipeline.models.volumetric_engine"
 _PIX2VOX: Final = "config/train-pix2vox.toml"
 _RECURRENT: Final = "config/train-recurrent.toml"
 _ROWS: Final = (
-    Engine(LIFTING, "lifting network", "1.2.0", "pipeline.models.lifting_engine", 553),
+    Engine(LIFTING, "lifting network", "1.2.0", "pipeline.models.lifting_engine", 647),
     Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull", 461),
     Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, 555, _PIX2VOX),
     Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, 1284, _PIX2VOX),
