@@ -111,6 +111,15 @@ class Grown(NamedTuple):
         return self.logits.float().softmax(dim=1)
 
 
+class Answered(NamedTuple):
+    """What is said of each of B samples of V views."""
+
+    occupancy: Tensor
+    """(B, D, D, D) probability that a voxel is bone."""
+    shares: Tensor
+    """(B, V, D, D, D), as `view_shares`."""
+
+
 class Recurrent(nn.Module):
     """See the module."""
 
@@ -164,10 +173,19 @@ class Recurrent(nn.Module):
 
     def occupancy(self, images: Tensor, poses: Tensor | None = None) -> Tensor:
         """(B, D, D, D) probability that a voxel is bone; arguments as for `forward`."""
+        return self.answered(images, poses).occupancy
+
+    def answered(self, images: Tensor, poses: Tensor | None = None) -> Answered:
+        """What a user is given, over all rotations of the order where the network was made for
+        them; arguments as for `forward`."""
         views = self.encoded(images, poses)
         turns = range(views.shape[1] if self.shape.is_rotated else 1)
         grown = [self.grown(views.roll(turn, dims=1)) for turn in turns]
-        return torch.stack([one.probabilities[:, 1] for one in grown]).mean(dim=0)
+        shares = [view_shares(one).roll(-turn, dims=1) for turn, one in enumerate(grown)]
+        return Answered(
+            torch.stack([one.probabilities[:, 1] for one in grown]).mean(dim=0),
+            torch.stack(shares).mean(dim=0),
+        )
 
     def loss(
         self, images: Tensor, wanted: Tensor, poses: Tensor | None = None

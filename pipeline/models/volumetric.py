@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.models.pix2vox import Pix2Vox, Pix2VoxShape
 from pipeline.models.poses import poses
-from pipeline.models.recurrent import VARIANTS, Recurrent, RecurrentShape, view_shares
+from pipeline.models.recurrent import VARIANTS, Recurrent, RecurrentShape
 from pipeline.models.recurrent_layers import Unit, Unpool
 from pipeline.types import View
 
@@ -61,5 +61,5 @@ def asked(net: Volumetric, pictures: Tensor, views: Sequence[View] = ()) -> Aske
         fusion = net(images)
         return Asked(fusion.refined[0], fusion.weights[0])
     told = poses(views, net.shape.image_size)[None] if net.shape.has_pose else None
-    grown = net(images, told)
-    return Asked(grown.probabilities[0, 1], view_shares(grown)[0])
+    answer = net.answered(images, told)
+    return Asked(answer.occupancy[0], answer.shares[0])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.models import pix2vox
 from pipeline.models.pix2vox import Pix2Vox
-from pipeline.models.recurrent import VARIANTS, Recurrent, view_shares
+from pipeline.models.recurrent import VARIANTS, Recurrent
 from pipeline.models.recurrent_schedule import Schedule, parameter_groups
 from pipeline.training.centring import centre
 from pipeline.training.settings import RunFault
@@ -97,7 +97,7 @@ def _recurrent(name: str, _: int, changes: Mapping[str, object]) -> Family:
         groups=lambda _: groups,
         loss=lambda images, wanted, _, *poses: net.loss(images, wanted, *poses),
         rate=lambda _, done: schedule.learning_rate(int(done * schedule.iterations)) / full,
-        shares=lambda *seen: view_shares(net(*seen)),
+        shares=lambda *seen: net.answered(*seen).shares,
         settle=lambda images: centre(net.encoder, images.flatten(0, 1)),
         largest_loss=schedule.largest_loss,
     )

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.models.recurrent import VARIANTS, Recurrent, RecurrentShape, pose_token
 from pipeline.models.recurrent_layers import Unpool
+from pipeline.models.volumetric import asked
 from tests.recurrent_nets import made, pictures, small
 
 
@@ -154,6 +155,18 @@ def test_rotations_of_the_order_are_averaged_where_that_is_asked_for() -> None:
         torch.testing.assert_close(answer, sum(alone) / 3)
     one = images[:, :1]
     torch.testing.assert_close(rotated.occupancy(one), plain.occupancy(one))
+
+
+@torch.no_grad()
+def test_a_job_is_answered_in_every_rotation_and_shares_follow_their_views() -> None:
+    net, images = made(small(is_rotated=True)), pictures(1, 3)
+
+    given, turned = asked(net, images[0]), asked(net, images[0, [2, 0, 1]])
+
+    torch.testing.assert_close(given.occupancy, turned.occupancy)
+    torch.testing.assert_close(given.shares[[2, 0, 1]], turned.shares)
+    torch.testing.assert_close(given.shares.sum(dim=0), torch.ones(8, 8, 8))
+    assert not torch.allclose(given.shares[0], given.shares[1], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["Res3D-GRU-3", "3D-LSTM-1"])
