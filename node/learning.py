@@ -24,10 +24,10 @@ class LearningError(Exception):
     """A run cannot be followed; the message says what to change."""
 
 
-def train(out: Console, run: Path, fold: int | None = None) -> bool:
+def train(out: Console, run: Path, folds: Sequence[int] = ()) -> bool:
     """Train on as the run file says; True when all steps are done.
 
-    `fold` as `pipeline.training.settings.of_fold` says.
+    `folds` as `pipeline.training.settings.of_folds` says.
 
     Raises:
         LearningError: the run file or its archive cannot be used.
@@ -35,11 +35,11 @@ def train(out: Console, run: Path, fold: int | None = None) -> bool:
     try:
         kind = kind_of(run)
         say = partial(out.print, markup=False)
-        if fold is None:
-            is_done, folder = kind.train(run, say), kind.folder(run)
-        else:
+        if folds:
             by_fold = kind.crossed()
-            is_done, folder = by_fold.train(run, say, fold), by_fold.folder(run, fold)
+            is_done, folder = by_fold.train(run, say, folds), by_fold.folder(run, folds)
+        else:
+            is_done, folder = kind.train(run, say), kind.folder(run)
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     if find_spec("matplotlib"):
@@ -49,7 +49,7 @@ def train(out: Console, run: Path, fold: int | None = None) -> bool:
     return is_done
 
 
-def evaluate(out: Console, run: Path, folds: Sequence[int] = ()) -> None:
+def evaluate(out: Console, run: Path, folds: Sequence[Sequence[int]] = ()) -> None:
     """Judge the network of a run on the people that it has not seen.
 
     `folds` as `pipeline.training.evaluating` says.
@@ -63,6 +63,18 @@ def evaluate(out: Console, run: Path, folds: Sequence[int] = ()) -> None:
     except (RunFault, OSError) as fault:
         raise LearningError(str(fault)) from None
     out.print(f"Table: {table}", markup=False)
+
+
+def folds_of(told: str) -> tuple[int, ...]:
+    """The folds that are named, as "1" or "1,2".
+
+    Raises:
+        LearningError: it is no list of numbers.
+    """
+    try:
+        return tuple(int(one) for one in told.split(","))
+    except ValueError:
+        raise LearningError(f"Name folds by their numbers, as 1 or 1,2, not {told!r}") from None
 
 
 def compare(out: Console, run: Path, *, minutes: float | None) -> None:

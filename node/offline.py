@@ -98,12 +98,13 @@ RunArgument = Annotated[
 def train(
     run: RunArgument,
     fold: Annotated[
-        int | None,
+        str,
         typer.Option(
             help="Leave out the people of this fold instead of the run file's, in a folder of its"
-            " own: for a cross-validation."
+            " own: for a cross-validation. As 1, or as 1,2 for two folds together.",
+            metavar="FOLD",
         ),
-    ] = None,
+    ] = "",
 ) -> None:
     """Train a network on this machine, as a run file says.
 
@@ -113,7 +114,7 @@ def train(
     from node import learning
 
     try:
-        is_done = learning.train(out, run, fold)
+        is_done = learning.train(out, run, learning.folds_of(fold) if fold else ())
     except learning.LearningError as fault:
         end(str(fault), SETTINGS_WRONG)
     if not is_done:
@@ -123,10 +124,11 @@ def train(
 def evaluate(
     run: RunArgument,
     fold: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
             help="A fold that `train --fold` left out; once for each. All stand in one table, each"
-            " judged by its own network."
+            " judged by its own network.",
+            metavar="FOLD",
         ),
     ] = None,
 ) -> None:
@@ -138,7 +140,7 @@ def evaluate(
     from node import learning
 
     try:
-        learning.evaluate(out, run, fold or ())
+        learning.evaluate(out, run, [learning.folds_of(one) for one in fold or ()])
     except learning.LearningError as fault:
         end(str(fault), SETTINGS_WRONG)
 

@@ -107,13 +107,13 @@ class Archive:
         points = torch.from_numpy(vertices).float() * VERTEX_STEP
         return TriangleMesh(points, torch.from_numpy(faces).long())
 
-    def judged_in(self, fold: int) -> tuple[Case, ...]:
-        """The cases of the people that are judged in `fold`."""
-        return tuple(case for case in self.cases if case.fold == fold)
+    def judged_in(self, *folds: int) -> tuple[Case, ...]:
+        """The cases of the people that are judged in `folds`."""
+        return tuple(case for case in self.cases if case.fold in folds)
 
-    def trained_in(self, fold: int) -> tuple[Case, ...]:
+    def trained_in(self, *folds: int) -> tuple[Case, ...]:
         """All other cases."""
-        return tuple(case for case in self.cases if case.fold != fold)
+        return tuple(case for case in self.cases if case.fold not in folds)
 
     def _read(self, key: str) -> NDArray[np.generic]:
         with np.load(self.path, allow_pickle=False) as file:

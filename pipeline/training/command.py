@@ -28,19 +28,19 @@ from pipeline.training.parallel import Team, any_of, team
 from pipeline.training.pool import fill
 from pipeline.training.real_bodies import RealBody
 from pipeline.training.regions import WITHIN, Region, region_named
-from pipeline.training.settings import RunFault, RunSettings, of_fold, read
+from pipeline.training.settings import RunFault, RunSettings, of_folds, read
 
 Say = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def train(path: Path, say: Say = print, fold: int | None = None) -> bool:
+def train(path: Path, say: Say = print, folds: Sequence[int] = ()) -> bool:
     """Simulate what is missing of the pool, and train on from the checkpoint.
 
     Args:
         path: The run file.
         say: Is told.
-        fold: Of the people who are left out, by default that of the run file; see `of_fold`.
+        folds: Of the people who are left out, by default those of the run file; see `of_folds`.
 
     Returns:
         Whether all steps are done; a run that reached its time limit is continued by another
@@ -50,7 +50,7 @@ def train(path: Path, say: Say = print, fold: int | None = None) -> bool:
         RunFault: the run file or its archive cannot be used.
     """
     began = time.monotonic()
-    settings = read(path) if fold is None else of_fold(read(path), fold)
+    settings = of_folds(read(path), folds) if folds else read(path)
     archive = archive_of(settings)
     until = began + 60 * settings.limit_minutes if settings.limit_minutes else float("inf")
     settings.folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def bodies_of(
     if not settings.bodies.exists():
         raise RunFault(f"There are no bodies {settings.bodies}: make them with label_sets")
     try:
-        return real_bodies.load(settings.bodies, region, settings.fold, is_judged=is_judged)
+        return real_bodies.load(settings.bodies, region, settings.fold or (), is_judged=is_judged)
     except ValueError as fault:
         raise RunFault(str(fault)) from fault
 
@@ -172,7 +172,7 @@ def shape_of(archive: Archive, settings: RunSettings) -> Shape:
 
 def learned_from(archive: Archive, settings: RunSettings) -> tuple[Case, ...]:
     """The cases that are not judged in the run's fold."""
-    return archive.cases if settings.fold is None else archive.trained_in(settings.fold)
+    return archive.trained_in(*settings.fold or ())
 
 
 def archive_of(settings: RunSettings) -> Archive:

@@ -65,6 +65,7 @@ def _described(found: Verdict, archive: Archive, settings: DensityRun) -> Traine
     generator = torch.Generator().manual_seed(settings.seed)
     shots = [shot for _ in range(SCENES) for shot in drawn_shots(sight, region.cube_mm, generator)]
     cases = learned_from(archive, settings)
+    left = [] if settings.fold is None else [settings.fold]
     given = [one for one in found.judgements if one.engine is Engine.NETWORK]
     lost = 2 * settings.exposure.collimation
     return TrainedTomography(
@@ -76,7 +77,7 @@ def _described(found: Verdict, archive: Archive, settings: DensityRun) -> Traine
         threshold=found.cuts[Engine.FUSED],
         least_shown=round((1 - lost) ** 2, 2),
         least_agreement=round(WITHHELD * min(one.agreement for one in given), 2),
-        trained=f"{people_line(cases, settings.fold)}, {found.step} steps of {settings.batch}"
+        trained=f"{people_line(cases, left)}, {found.step} steps of {settings.batch}"
         f" radiographs, seed {settings.seed}",
         shape={},
         stated=Stated(licences_of(cases), _judged(found.judgements, sight.view)),

@@ -35,14 +35,20 @@ def named(target: str) -> str:
     return target.replace("_", " ").capitalize()
 
 
-def people_line(cases: Sequence[Case], fold: int | None) -> str:
+def people_line(cases: Sequence[Case], folds: Sequence[int]) -> str:
     """On whom was learned, as "24 legs of 12 people, fold 0 left out"."""
     real = [case for case in cases if case.fold != SYNTHETIC]
     made = len(cases) - len(real)
     synthetic = f" and {made} synthetic ones" if made else ""
-    left = "nobody" if fold is None else f"fold {fold}"
+    left = folds_line(folds) or "nobody"
     people = len({case.person for case in real})
     return f"{len(real)} legs of {people} people{synthetic}, {left} left out"
+
+
+def folds_line(folds: Sequence[int]) -> str:
+    """As "fold 0" or "folds 1 and 2"; of no fold, nothing."""
+    *others, last = [str(fold) for fold in folds] or [""]
+    return f"folds {', '.join(others)} and {last}" if others else last and f"fold {last}"
 
 
 def licences_of(cases: Sequence[Case]) -> str:

@@ -11,6 +11,7 @@ import torch
 from pipeline.models.closer import Near
 from pipeline.training.archive import Archive, Case
 from pipeline.training.command import Say, archive_of, bodies_of, trained
+from pipeline.training.describing import folds_line
 from pipeline.training.given import network
 from pipeline.training.judging import (
     Judgement,
@@ -21,23 +22,25 @@ from pipeline.training.judging import (
     summarised,
 )
 from pipeline.training.regions import WITHIN, Region
-from pipeline.training.settings import RunFault, RunSettings, of_fold, read
+from pipeline.training.settings import RunFault, RunSettings, of_folds, read
 
 
-def evaluate(path: Path, say: Say = print, folds: Sequence[int] = ()) -> Path:
+def evaluate(path: Path, say: Say = print, folds: Sequence[Sequence[int]] = ()) -> Path:
     """Judge the run's network on the people that it did not learn from; the path of the table.
 
     Args:
         path: The run file.
         say: Is told.
-        folds: Each is judged by the network that was trained without it, and all in one table;
+        folds: Those that one network was trained without are judged by it, and all in one table;
             none: that of the run file.
 
     Raises:
-        RunFault: a run has no checkpoint, or no people to judge on.
+        RunFault: a run has no checkpoint, or no people to judge on, or a fold would be judged
+            twice.
     """
     settings = read(path)
-    runs = [of_fold(settings, fold) for fold in dict.fromkeys(folds)] or [settings]
+    runs = [of_folds(settings, left) for left in folds] or [settings]
+    _check_once([fold for run in runs for fold in run.fold or ()])
     judgements: list[Judgement] = []
     steps = []
     for run in runs:
@@ -47,7 +50,7 @@ def evaluate(path: Path, say: Say = print, folds: Sequence[int] = ()) -> Path:
     summaries = summarised(judgements)
     table = as_markdown(summaries)
     name = "results" if runs == [settings] else "crossed"
-    of = f" of {len(runs)} networks, each without another fold" if len(runs) > 1 else ""
+    of = f" of {len(runs)} networks, each without other people" if len(runs) > 1 else ""
     head = f"After {', '.join(dict.fromkeys(steps))} steps{of}.\n\n"
     (settings.folder / f"{name}.md").write_text(head + table, encoding="utf-8")
     stored = json.dumps(as_json(judgements, summaries), indent=1)
@@ -90,8 +93,8 @@ def nears_of(path: Path, settings: RunSettings, region: Region) -> tuple[Near, .
     nears = []
     for name in settings.evaluation.closer:
         of = read(path.parent / name)
-        if settings.fold is not None:
-            of = of_fold(of, settings.fold)
+        if settings.fold:
+            of = of_folds(of, settings.fold)
         archive = archive_of(of)
         within = WITHIN.get(archive.region.name)
         if within is None or within.region != region.name:
@@ -108,6 +111,12 @@ def left_out(archive: Archive, settings: RunSettings) -> tuple[Case, ...]:
     Raises:
         RunFault: it learned from all.
     """
-    if settings.fold is None:
+    if not settings.fold:
         raise RunFault("fold is none: everyone was learned from, nobody is left to judge on")
-    return archive.judged_in(settings.fold)
+    return archive.judged_in(*settings.fold)
+
+
+def _check_once(folds: Sequence[int]) -> None:
+    twice = sorted({fold for fold in folds if folds.count(fold) > 1})
+    if twice:
+        raise RunFault(f"The people of {folds_line(twice)} would be judged twice")

@@ -91,7 +91,7 @@ def export(
         region.name,
         bones,
         Limits(),
-        f"{people_line(cases, settings.fold)}, {step} steps of {training.batch} scenes, seed"
+        f"{people_line(cases, settings.fold or ())}, {step} steps of {training.batch} scenes, seed"
         f" {training.seed}",
         closer_of(region),
         stated_of(settings, cases),

@@ -39,9 +39,9 @@ Export = Callable[[Path, Path, Sequence[str], Say], None]
 class Crossed(NamedTuple):
     """What follows run files for a cross-validation, of which each fold has a network."""
 
-    train: Callable[[Path, Say, int], bool]
-    folder: Callable[[Path, int], Path]
-    evaluate: Callable[[Path, Say, Sequence[int]], Path]
+    train: Callable[[Path, Say, Sequence[int]], bool]
+    folder: Callable[[Path, Sequence[int]], Path]
+    evaluate: Callable[[Path, Say, Sequence[Sequence[int]]], Path]
 
 
 class Kind(NamedTuple):
@@ -133,7 +133,7 @@ KINDS: Final = (
         "pipeline.training.curves",
         Crossed(
             command.train,
-            lambda run, fold: settings.of_fold(settings.read(run), fold).folder,
+            lambda run, folds: settings.of_folds(settings.read(run), folds).folder,
             evaluating.evaluate,
         ),
     ),

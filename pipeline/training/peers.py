@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.training import loop, peers_samples
 from pipeline.training.command import Say, cut_of, shape_of
+from pipeline.training.describing import folds_line
 from pipeline.training.evaluating import left_out
 from pipeline.training.peers_budget import spend
 from pipeline.training.peers_engines import (
@@ -73,8 +74,8 @@ def _written(of: Comparison, found: list[Found], say: Say) -> Path:
     settings = of.settings.comparison
     rows = compared(found, LIFTING)
     title = (
-        f"Region {of.archive.region.name}, people of fold {of.settings.fold}, simulated:"
-        " neighbours, soft tissue, noise, collimation; the cameras are known. Cube of"
+        f"Region {of.archive.region.name}, people of {folds_line(of.settings.fold or ())},"
+        " simulated: neighbours, soft tissue, noise, collimation; the cameras are known. Cube of"
         f" {of.archive.region.cube_mm:.0f} mm, {of.archive.region.voxels} voxels along each edge;"
         f" {settings.threads} thread{'s' if settings.threads > 1 else ''}.\n\n"
     )

@@ -65,14 +65,14 @@ class Placed(NamedTuple):
 
 
 def load(
-    path: Path, region: Region, fold: int | None, *, is_judged: bool = False
+    path: Path, region: Region, folds: Sequence[int], *, is_judged: bool = False
 ) -> tuple[RealBody, ...]:
-    """The bodies of all people who are not judged in `fold`; of no fold, of all.
+    """The bodies of all people who are not judged in `folds`; of no fold, of all.
 
     Args:
         path: What `label_sets --set hip_bodies` wrote.
         region: One about a femoral head.
-        fold: Of the run.
+        folds: Of the run.
         is_judged: Instead those of the people who are.
 
     Raises:
@@ -86,7 +86,7 @@ def load(
         raise ValueError(f"{path} is no archive of label maps") from fault
     if maps.names != NAMES:
         raise ValueError(f"{path} holds no bodies about hips but {', '.join(maps.names[:3])}")
-    learned = maps.trained_in(fold)
+    judged = [case for fold in folds for case in maps.judged_in(fold)]
     return tuple(
         body_of(
             torch.from_numpy(maps.labels(case)),
@@ -95,7 +95,7 @@ def load(
             shown_mm=region.cube_mm * FIELD,
         )
         for case in maps.cases
-        if (case in learned) is not is_judged
+        if (case in judged) is is_judged
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
@@ -93,8 +93,9 @@ class RunSettings:
     """What `python -m pipeline.training.prepare` wrote."""
     folder: Path
     """Of the pool, the checkpoint, the curve and the tables."""
-    fold: int | None = 0
-    """The people of this fold are judged and never learned from; none: all are learned from."""
+    fold: tuple[int, ...] | None = (0,)
+    """The people of this fold, or of these, are judged and never learned from; none: all are
+    learned from."""
     bodies: Path | None = None
     """What `label_sets --set hip_bodies` wrote; none: all bodies are of closed form."""
     begin_with: Path | None = None
@@ -123,30 +124,39 @@ def read(path: Path) -> RunSettings:
     for key in ("archive", "folder", "bodies", "begin_with"):
         if isinstance(told.get(key), str):
             told[key] = str(path.parent / told[key])
+    if type(told.get("fold")) is int:
+        told["fold"] = [told["fold"]]
     made: RunSettings = as_dataclass(RunSettings, told, "")
+    _check_folds(made.fold or ())
     return made
 
 
-def of_fold(settings: RunSettings, fold: int) -> RunSettings:
-    """The same run of people of whom another fold is left out, for a cross-validation.
+def of_folds(settings: RunSettings, folds: Sequence[int]) -> RunSettings:
+    """The same run of people of whom another fold is left out, or several are together.
 
-    It has a folder of its own within that of the run, and begins with the same fold of what the run
-    begins with. The fold of the run file itself is the run itself.
+    For a cross-validation. It has a folder of its own within that of the run, and begins with the
+    same folds of what the run begins with. The fold of the run file itself is the run itself.
 
     Raises:
         RunFault: there is no such fold.
     """
-    if not 0 <= fold < FOLDS:
-        raise RunFault(f"There is no fold {fold}: they are counted from 0 to {FOLDS - 1}")
-    if fold == settings.fold:
+    _check_folds(folds)
+    left = tuple(sorted(set(folds)))
+    if settings.fold is not None and left == tuple(sorted(set(settings.fold))):
         return settings
-    name, first = f"fold-{fold}", settings.begin_with
+    name, first = f"fold-{'-'.join(map(str, left))}", settings.begin_with
     return replace(
         settings,
-        fold=fold,
+        fold=left,
         folder=settings.folder / name,
         begin_with=first.parent / name / first.name if first else None,
     )
+
+
+def _check_folds(folds: Sequence[int]) -> None:
+    for fold in folds:
+        if not 0 <= fold < FOLDS:
+            raise RunFault(f"There is no fold {fold}: they are counted from 0 to {FOLDS - 1}")
 
 
 def as_dataclass(kind: Any, told: Mapping[str, Any], where: str) -> Any:

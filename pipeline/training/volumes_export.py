@@ -119,7 +119,7 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedVolumetric:
         level=level,
         familiar=known,
         limits=Limits(),
-        trained=f"{people_line(cases, data.fold)}, {step} steps of {plan.batch} items,"
+        trained=f"{people_line(cases, [data.fold])}, {step} steps of {plan.batch} items,"
         f" seed {plan.seed}",
         within=closer_of(region),
         stated=Stated(licences_of(cases), judged_of(off, bone.name)),

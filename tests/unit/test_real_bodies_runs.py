@@ -79,7 +79,7 @@ def test_people_are_drawn_in_turn_as_often_as_asked() -> None:
 
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_the_body_of_a_person_who_is_judged_is_in_no_scene(fold: int, tmp_path: Path) -> None:
-    found = load(an_archive(tmp_path / "a.npz"), HIP, fold)
+    found = load(an_archive(tmp_path / "a.npz"), HIP, [fold])
 
     # the n-th person has n + 1 voxels of muscle
     muscles = [int((one.labels == MUSCLE).sum()) for one in found]
@@ -87,7 +87,7 @@ def test_the_body_of_a_person_who_is_judged_is_in_no_scene(fold: int, tmp_path: 
 
 
 def test_where_nobody_is_judged_everybody_lends_a_body(tmp_path: Path) -> None:
-    assert len(load(an_archive(tmp_path / "a.npz"), HIP, None)) == 6
+    assert len(load(an_archive(tmp_path / "a.npz"), HIP, [])) == 6
 
 
 @pytest.mark.parametrize(
@@ -95,19 +95,19 @@ def test_where_nobody_is_judged_everybody_lends_a_body(tmp_path: Path) -> None:
 )
 def test_a_region_without_a_hip_has_no_bodies(region: Region, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"not about the {region.name}"):
-        load(an_archive(tmp_path / "a.npz"), region, 0)
+        load(an_archive(tmp_path / "a.npz"), region, [0])
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no bodies about hips but sacrum"):
-        load(an_archive(tmp_path / "a.npz", ("sacrum", *NAMES[1:])), HIP, 0)
+        load(an_archive(tmp_path / "a.npz", ("sacrum", *NAMES[1:])), HIP, [0])
 
 
 @pytest.mark.parametrize("name", ["hip", "proximal_femur"])
 def test_a_body_stands_about_the_head_of_the_femur(name: str, tmp_path: Path) -> None:
     region = region_named(name)
 
-    one = load(an_archive(tmp_path / "a.npz"), region, None)[0]
+    one = load(an_archive(tmp_path / "a.npz"), region, [])[0]
 
     corner = one.region_from_index[:3, 3] - torch.tensor(region.pivot)
     # the body begins at the third of eight voxels of 32 mm
