@@ -49,6 +49,8 @@ class _Placed:
     femur: Surface
     """As it was drawn, its shaft cut off."""
     bones: Mapping[str, Surface]
+    patella_height: float
+    """Of the width of the condyles."""
 
 
 def knee_legs(region: Region, data: Path, synthetic: int | None = None) -> list[Leg]:
@@ -152,7 +154,7 @@ def _lent(femur: Surface, knee: _Placed) -> _Placed:
     fixed = femur.vertices[femur.vertices[:, 2] < 75]
     fit = rigid_fit(low, fixed, start=np.eye(4), scaled=True)
     bones = {name: moved(bone, fit) for name, bone in knee.bones.items()}
-    bones["patella"] = donors.laid_on_groove(bones["patella"], femur)
+    bones["patella"] = donors.laid_on_groove(bones["patella"], femur, knee.patella_height)
     return replace(knee, bones=bones)
 
 
@@ -165,10 +167,11 @@ def _placed(knee: Knee, reference: Reference, start: Float, seed: int) -> _Place
     femur = moved(knee.bones["femur"], turn)
     long_femur = donors.drawn_out(femur, True, REACH)
     tibia = donors.drawn_out(moved(knee.bones["tibia"], turn), False, -REACH)
-    patella = donors.laid_on_groove(moved(knee.bones["patella"], turn), femur)
+    height = donors.drawn_height(seed)
+    patella = donors.laid_on_groove(moved(knee.bones["patella"], turn), femur, height)
     fibula = donors.made_up_fibula(tibia, -REACH, seed)
     bones = {"femur": long_femur, "tibia": tibia, "patella": patella, "fibula": fibula}
-    return _Placed(f"knee_ssm/{knee.name}", femur, bones)
+    return _Placed(f"knee_ssm/{knee.name}", femur, bones, height)
 
 
 def _synthetic_leg(knee: _Placed, neighbour: _Placed, seed: int) -> Leg:

@@ -7,7 +7,13 @@ import pytest
 import trimesh
 from scipy.spatial import cKDTree
 
-from pipeline.training.donors import CARTILAGE, drawn_out, laid_on_groove, made_up_fibula
+from pipeline.training.donors import (
+    CARTILAGE,
+    drawn_height,
+    drawn_out,
+    laid_on_groove,
+    made_up_fibula,
+)
 from pipeline.training.signed_distance import Surface
 
 
@@ -40,10 +46,20 @@ def test_a_shaft_that_was_cut_off_runs_out_of_the_picture(upwards: bool, until: 
 def test_the_patella_lies_before_the_trochlea_a_cartilage_away() -> None:
     femur = bone(upwards=True)
     patella = trimesh.creation.icosphere(subdivisions=3).apply_scale([21, 10, 20])
-    laid = laid_on_groove(Surface(np.array(patella.vertices), np.array(patella.faces)), femur)
+    width = float(np.ptp(femur.vertices[femur.vertices[:, 2] < 30, 0]))
+    laid = laid_on_groove(Surface(np.array(patella.vertices), np.array(patella.faces)), femur, 0.5)
+    assert laid.vertices[:, 2].mean() == pytest.approx(width / 2, abs=0.5)
     gap = cKDTree(femur.vertices).query(laid.vertices)[0].min()
     assert gap == pytest.approx(CARTILAGE, abs=0.1)
     assert laid.vertices[:, 1].mean() < femur.vertices[:, 1].min(), "it is in front: y runs back"
+
+
+def test_patellae_lie_as_high_as_those_of_people() -> None:
+    heights = [drawn_height(seed) for seed in range(200)]
+    assert np.mean(heights) == pytest.approx(0.48, abs=0.02)
+    assert min(heights) >= 0.37
+    assert max(heights) <= 0.59
+    assert drawn_height(3) == drawn_height(3)
 
 
 @pytest.mark.parametrize("seed", range(4))
