@@ -107,6 +107,15 @@ def test_folds_are_named_by_numbers(toy_run: Path, command: str) -> None:
     assert "as 1 or 1,2, not 'one'" in told.output.replace("\n", " ")
 
 
+def test_the_cross_validations_begin_with_the_same_people_left_out() -> None:
+    config = Path(__file__).parents[2] / "config"
+    hip = read(config / "crossed-hip.toml")
+    read(config / "crossed-knee.toml")
+    for name in hip.evaluation.closer:
+        closer = of_folds(read(config / name), [1, 2])
+        assert closer.begin_with == of_folds(hip, [1, 2]).folder / "checkpoint.pt"
+
+
 def test_a_fold_that_was_not_trained_is_named(toy_run: Path) -> None:
     told = CliRunner().invoke(app, ["evaluate", str(toy_run), "--fold", "3"])
 
