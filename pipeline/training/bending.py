@@ -96,7 +96,8 @@ def bent(region: Region, near: Tensor, far: Tensor, pose: Pose, bend: Bend) -> t
     bones, everything = torch.zeros_like(near) + near.max(), torch.zeros_like(far) + far.max()
     for part, move in zip(parts, moves, strict=True):
         back = torch.linalg.inv(move)
-        held = transformed(_in_scene(_held(part.far, region.far_mm), pose), move)
+        held = torch.cat([_held(part.far, region.far_mm), _held(part.near, region.cube_mm)])
+        held = transformed(_in_scene(held, pose), move)
         at = _box(held, near.shape[-1], region.cube_mm, float(near.max()))
         points = centres(near.shape[-1], region.cube_mm, near.device)[at]
         if points.numel():
@@ -133,8 +134,10 @@ def moved(region: Region, parts: list[Part], pose: Pose, bend: Bend) -> Tensor:
         lag = rotation(axis * (bend.flexion * (body.share - 1))) @ rotation(bend.tilts[number])
         moves[number] = hinge @ _about_point(lag, pivot)
         moves[number, :3, 3] += moves[number, :3, :3] @ bend.slides[number]
-        moves[number, :3, 3] += _glide(region, parts, pose, bend, number, moves)
-    stands = next(n for n, part in enumerate(parts) if 0 in part.targets)
+        if any(body.towards):
+            moves[number, :3, 3] += _glide(region, parts, pose, bend, number, moves)
+    base = len(bodies) - 1
+    stands = base if parts[base].targets else next(n for n, p in enumerate(parts) if p.targets)
     origin = _in_scene(torch.zeros(1, 3), pose)
     lean = torch.eye(4)
     lean[:3, :3] = rotation(-axis * bend.flexion * bend.lean)
@@ -189,9 +192,10 @@ def _tethered(region: Region, tether: Tether, pose: Pose) -> Tensor:
     return _in_scene(_about(region, tether.start, tether.end), pose)
 
 
-def _held(far: Tensor, cube_mm: float) -> Tensor:
-    """(N, 3) mm: the voxels within bones (M, M, M)."""
-    return centres(far.shape[-1], cube_mm, far.device)[far < 0]
+def _held(bones: Tensor, cube_mm: float) -> Tensor:
+    """(N, 3) mm: the voxels within any of the bones (..., M, M, M)."""
+    union = bones.reshape(-1, *bones.shape[-3:]).amin(dim=0)
+    return centres(union.shape[-1], cube_mm, union.device)[union < 0]
 
 
 def _box(points: Tensor, size: int, cube_mm: float, margin: float) -> tuple[slice, slice, slice]:

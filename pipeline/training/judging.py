@@ -51,7 +51,7 @@ class Condition:
 
 
 BODY = "neighbours, in the body of a real person"
-BENT = "neighbours, bent by up to {:.0f} degrees"
+BENT = "neighbours, {}"
 CONDITIONS = (
     Condition("clean, known geometry", CLEAN, is_alone=True, without_neighbours=True),
     Condition("neighbours, soft tissue, noise, collimation", Exposure()),
@@ -77,7 +77,7 @@ def conditions_of(
             made.append(Condition(name, Exposure(), bodies=tuple(bodies)))
     if joint := JOINTS.get(region.name):
         bent = replace(RIGID, bent=1.0)
-        made.append(Condition(BENT.format(joint.most_deg), Exposure(), pose=bent))
+        made.append(Condition(BENT.format(joint.in_words), Exposure(), pose=bent))
     return tuple(made)
 
 

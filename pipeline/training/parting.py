@@ -68,6 +68,7 @@ def _divided(
         place = left.clone()
         for one in joint.bodies[number].within:
             place &= _is_within(under, one)
+        place |= left & (under.norm(dim=-1) < joint.bodies[number].ball_mm)
         places[number], left = place, left & ~place
     places[present[-1]] = left
     # a bone of another body is no less far than its own surface is deep

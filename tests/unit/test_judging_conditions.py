@@ -18,13 +18,15 @@ def _body() -> RealBody:
 
 
 def test_without_bodies_of_real_people_a_hip_is_judged_in_bodies_of_closed_form() -> None:
-    assert conditions_of(region_named("hip"), (), ()) == CONDITIONS
+    *straight, turned = conditions_of(region_named("hip"), (), ())
+    assert tuple(straight) == CONDITIONS
+    assert turned.bodies == ()
 
 
 def test_bodies_that_were_learned_from_are_told_apart_from_those_that_were_not() -> None:
     learned, other = _body(), _body()
 
-    *before, of_other, of_learned = conditions_of(region_named("hip"), (learned,), (other,))
+    *before, of_other, of_learned, _ = conditions_of(region_named("hip"), (learned,), (other,))
 
     assert tuple(before) == CONDITIONS
     assert of_other.bodies[0] is other
@@ -40,3 +42,12 @@ def test_a_region_with_a_joint_is_judged_bent_too(region: str) -> None:
     assert {one.pose for one in straight} == {RIGID}
     assert last.pose.bent == 1.0
     assert "bent" in last.name
+
+
+@pytest.mark.parametrize("region", ["hip", "proximal_femur", "acetabulum"])
+def test_a_hip_is_judged_with_its_thigh_turned_too(region: str) -> None:
+    *straight, last = conditions_of(region_named(region), (), ())
+
+    assert {one.pose for one in straight} == {RIGID}
+    assert last.pose.bent == 1.0
+    assert "thigh" in last.name

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from pipeline.training.bending import Bend, bent, draw_bend, moved
-from pipeline.training.joints import JOINTS, KNEE
+from pipeline.training.joints import KNEE
 from pipeline.training.parting import parted
 from pipeline.training.posing import RIGID, STILL, PoseRange, Scene, centres, draw, posed
-from pipeline.training.regions import REGIONS, Region, region_named
+from pipeline.training.regions import Region, region_named
 from pipeline.training.surfaces import in_scene
 
 
@@ -107,8 +107,8 @@ def _gap(one: Tensor, other: Tensor) -> float:
     return float((one + other)[(one > 0) & (other > 0)].amin())
 
 
-@pytest.mark.parametrize("region", [r for r in REGIONS if r.name not in JOINTS])
-def test_a_region_without_a_joint_draws_nothing_for_one(region: Region) -> None:
+def test_a_region_without_a_joint_draws_nothing_for_one() -> None:
+    region = replace(REGION, name="wrist")
     generator = torch.Generator().manual_seed(5)
     before = generator.get_state()
 
