@@ -77,7 +77,7 @@ class Joint:
     most_deg: float
     """Flexion is drawn evenly up to here."""
     in_words: str
-    """What was done to it, for a table of results."""
+    """What is done to it, for a table of results; `{:.0f}` stands for `most_deg`."""
     own: HalfSpace
     """The leg of this joint; what lies beyond stays where it is."""
     bodies: tuple[Body, ...]
@@ -86,7 +86,7 @@ class Joint:
 KNEE: Final = Joint(
     axis=((-25.8, 11.4, 24.2), (23.4, 13.4, 24.9)),
     most_deg=60.0,
-    in_words="bent by up to 60 degrees",
+    in_words="bent by up to {:.0f} degrees",
     own=HalfSpace((1.0, 0.0, 0.0), 49.0),
     bodies=(
         Body(
@@ -115,7 +115,7 @@ KNEE: Final = Joint(
 HIP: Final = Joint(
     axis=((10.0, 0.0, 0.0), (-10.0, 0.0, 0.0)),
     most_deg=25.0,
-    in_words="thigh flexed by up to 25 degrees and turned",
+    in_words="thigh flexed by up to {:.0f} degrees and turned",
     own=HalfSpace((1.0, 0.0, 0.0), 1000.0),
     bodies=(
         Body(

@@ -76,8 +76,8 @@ def conditions_of(
         if bodies:
             made.append(Condition(name, Exposure(), bodies=tuple(bodies)))
     if joint := JOINTS.get(region.name):
-        bent = replace(RIGID, bent=1.0)
-        made.append(Condition(BENT.format(joint.in_words), Exposure(), pose=bent))
+        name = BENT.format(joint.in_words.format(joint.most_deg))
+        made.append(Condition(name, Exposure(), pose=replace(RIGID, bent=1.0)))
     return tuple(made)
 
 

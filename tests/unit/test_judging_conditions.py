@@ -50,4 +50,4 @@ def test_a_hip_is_judged_with_its_thigh_turned_too(region: str) -> None:
 
     assert {one.pose for one in straight} == {RIGID}
     assert last.pose.bent == 1.0
-    assert "thigh" in last.name
+    assert last.name == "neighbours, thigh flexed by up to 25 degrees and turned"
