@@ -13,8 +13,8 @@ et al. 2005, J. Bone Joint Surg. Am. 87 (suppl. 2):71; that the patella flexes b
 than the tibia, J. Healthc. Eng. 2019:9159267 (review).
 
 The row of the hip was measured on 27 legs of 15 people who lie by their pelvis: shafts of femora
-point to within 22 degrees of straight down, but for one leg at 29. Its planes leave 1 in 1,000
-points of femora and of hip bones on the wrong side, and the shaft of that leg.
+point up to 26 degrees forwards of straight down and 19 to either side, one 29. Its planes leave 1
+in 1,000 points of femora and of hip bones on the wrong side, and the shaft of that leg.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from pipeline.training.parting import parted
 from pipeline.training.posing import RIGID, STILL, PoseRange, Scene, centres, draw, posed
 from pipeline.training.regions import Region, region_named
 from pipeline.training.surfaces import in_scene
+from tests.rods import Rod, at, fields
 
 
 def _small(name: str) -> Region:
@@ -24,8 +25,6 @@ def _small(name: str) -> Region:
 
 REGION = _small("knee")
 FEMUR, TIBIA, PATELLA, FIBULA = range(4)
-Rod = tuple[tuple[float, float, float], tuple[float, float, float], float]
-"""Both ends and the radius, mm."""
 KNEE_RODS: dict[str, list[Rod]] = {
     "femur": [
         ((-24.0, 12.4, 24.5), (24.0, 12.4, 24.5), 21.0),
@@ -45,24 +44,7 @@ KNEE_RODS: dict[str, list[Rod]] = {
 
 @cache
 def _fields(region: Region) -> tuple[Tensor, Tensor]:
-    """Near and far, as an archive has them."""
-
-    def union(names: tuple[str, ...], size: int, edge: float, limit: float) -> Tensor:
-        points = centres(size, edge, torch.device("cpu")) - torch.tensor(region.pivot)
-        rods = [rod for name in names for rod in KNEE_RODS.get(name, [])]
-        away = [_away(points, rod) for rod in rods]
-        return torch.stack(away).amin(dim=0).clamp(-limit, limit)
-
-    groups = [*((name,) for name in region.targets), region.neighbours]
-    near = [union(names, region.voxels, region.cube_mm, 16.0) for names in groups]
-    return torch.stack(near), union(tuple(KNEE_RODS), 64, region.far_mm, 32.0)
-
-
-def _away(points: Tensor, rod: Rod) -> Tensor:
-    first, second = torch.tensor(rod[0]), torch.tensor(rod[1])
-    way = second - first
-    share = ((points - first) @ way / (way @ way)).clamp(0, 1)
-    return (points - first - share[..., None] * way).norm(dim=-1) - rod[2]
+    return fields(region, KNEE_RODS, 64)
 
 
 def _bend(flexion_deg: float, lean: float) -> Bend:
@@ -213,12 +195,12 @@ def test_the_shaft_of_a_bent_tibia_stays_attached_in_the_near_and_in_the_far(nam
 
     scene, _ = bent(region, near, far, pose, bend)
 
-    assert (_at(scene.far, there, region.far_mm) < -5).all()
+    assert (at(scene.far, there, region.far_mm) < -5).all()
     held = there[(there.abs() < region.cube_mm / 2 - 4).all(dim=-1)]
     assert len(held) > 5
-    assert (_at(scene.near.amin(dim=0), held, region.cube_mm) < -5).all()
+    assert (at(scene.near.amin(dim=0), held, region.cube_mm) < -5).all()
     # and none of it is left where it was
-    assert (_at(scene.far, shaft[:6], region.far_mm) > 5).all()
+    assert (at(scene.far, shaft[:6], region.far_mm) > 5).all()
 
 
 @pytest.mark.parametrize("name", ["knee", "distal_femur", "proximal_tibia"])
@@ -263,12 +245,4 @@ def test_true_surfaces_are_judged_where_the_bend_has_taken_them() -> None:
     scene, there = bent(REGION, near, far, pose, _bend(30.0, 0.5))
 
     placed = torch.from_numpy(in_scene(shin, there, TIBIA)).float()
-    assert _at(scene.near[TIBIA], placed, REGION.cube_mm).abs().max() < 0.6
-
-
-def _at(field: Tensor, points: Tensor, edge: float) -> Tensor:
-    """(N,) of a field (D, D, D), linear between its voxels."""
-    found: Tensor = torch.nn.functional.grid_sample(
-        field[None, None], (points / (edge / 2))[None, :, None, None], align_corners=False
-    )
-    return found[0, 0, :, 0, 0]
+    assert at(scene.near[TIBIA], placed, REGION.cube_mm).abs().max() < 0.6
