@@ -1,4 +1,4 @@
-"""`osteon train`, `evaluate`, `compare` and `export`: networks from a run file, on this machine.
+"""`osteon train`, `begin`, `evaluate`, `compare`, `export`: networks from a run file, here.
 
 A node never trains; the commands are here because there is one command. What they need beyond the
 node, matplotlib for the curves and MONAI for the comparison, comes with the extra `train`.
@@ -47,6 +47,18 @@ def train(out: Console, run: Path, folds: Sequence[int] = ()) -> bool:
     else:
         out.print("No curves are drawn: install the extra `train`, as in pip install .[train]")
     return is_done
+
+
+def begin(out: Console, run: Path, weights: Path) -> None:
+    """The first checkpoint of a run is the network of a weights file.
+
+    Raises:
+        LearningError: the file is damaged, or the run has begun or is of another network.
+    """
+    try:
+        kind_of(run).begin(run, weights, partial(out.print, markup=False))
+    except (RunFault, BrokenWeights, OSError) as fault:
+        raise LearningError(str(fault)) from None
 
 
 def evaluate(out: Console, run: Path, folds: Sequence[Sequence[int]] = ()) -> None:

@@ -121,6 +121,24 @@ def train(
         raise typer.Exit(FOUND_WRONG)
 
 
+def begin(
+    run: RunArgument,
+    weights: Annotated[Path, typer.Argument(help="A weights file, as of pipeline/weights.")],
+) -> None:
+    """Begin a run with the network of a weights file.
+
+    To judge and compare shipped weights with `evaluate` and `compare`, or to train on from them,
+    as with people of your own: `train` goes on from there. The run file must be of the same
+    network, leave out the same people, and have no checkpoint yet.
+    """
+    from node import learning
+
+    try:
+        learning.begin(out, run, weights)
+    except learning.LearningError as fault:
+        end(str(fault), SETTINGS_WRONG)
+
+
 def evaluate(
     run: RunArgument,
     fold: Annotated[
@@ -231,5 +249,5 @@ def complete(
 
 def add_to(app: typer.Typer) -> None:
     """The commands are there."""
-    for command in (models, predict, complete, train, evaluate, compare, export):
+    for command in (models, predict, complete, train, begin, evaluate, compare, export):
         app.command()(command)

@@ -194,12 +194,29 @@ def load(path: Path) -> Completer:
     """The completer of a weights file, in float32.
 
     Raises:
-        BrokenWeights: as `read_header`, or the tensors are damaged, not finite, or do not fit.
+        BrokenWeights: as `network`.
     """
     import torch  # noqa: PLC0415 - a header is read without torch
 
     from pipeline.completing import Completer  # noqa: PLC0415 - the same
-    from pipeline.models.completion import (  # noqa: PLC0415 - the same
+
+    trained, net = read_header(path), network(path)
+
+    def chances(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            answer = net(torch.from_numpy(labels[None].astype(np.int64)))
+        return np.asarray(answer[0].softmax(dim=0).numpy())
+
+    return Completer(trained.structures, trained.box_mm, trained.size, chances)
+
+
+def network(path: Path) -> Completion:
+    """The network of a weights file, ready to be asked, in float32.
+
+    Raises:
+        BrokenWeights: as `read_header`, or the tensors are damaged, not finite, or do not fit.
+    """
+    from pipeline.models.completion import (  # noqa: PLC0415 - a header is read without torch
         Completion,
         CompletionShape,
         Kind,
@@ -217,11 +234,4 @@ def load(path: Path) -> Completer:
         raise BrokenWeights(f"{path.name} does not fit its network: {fault}") from fault
     if shape.classes != len(trained.structures) + 1:
         raise BrokenWeights(f"{path.name} has another number of structures than of classes")
-    net.eval().requires_grad_(requires_grad=False)
-
-    def chances(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            answer = net(torch.from_numpy(labels[None].astype(np.int64)))
-        return np.asarray(answer[0].softmax(dim=0).numpy())
-
-    return Completer(trained.structures, trained.box_mm, trained.size, chances)
+    return net.eval().requires_grad_(requires_grad=False)

@@ -29,6 +29,7 @@ from pipeline.training.pool import fill
 from pipeline.training.real_bodies import RealBody
 from pipeline.training.regions import WITHIN, Region, region_named
 from pipeline.training.settings import RunFault, RunSettings, of_folds, read
+from pipeline.training.taken import Taken
 
 Say = Callable[[str], None]
 SECONDS_BETWEEN_LINES = 15.0
@@ -140,8 +141,8 @@ def _silent(_: str) -> None:
     """Of several processes, the first one speaks."""
 
 
-def trained(archive: Archive, settings: RunSettings) -> tuple[Lifting, int]:
-    """The averaged network of the run's checkpoint, and how many steps it took.
+def trained(archive: Archive, settings: RunSettings) -> tuple[Lifting, Taken]:
+    """The averaged network of the run's checkpoint, and how far it has come.
 
     Raises:
         RunFault: there is no checkpoint.
@@ -152,7 +153,7 @@ def trained(archive: Archive, settings: RunSettings) -> tuple[Lifting, int]:
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     net = Lifting(shape_of(archive, settings))
     net.load_state_dict(stored["average"])
-    return net.eval(), int(stored["step"])
+    return net.eval(), Taken(int(stored["step"]), stored.get("begun", ""))
 
 
 def shape_of(archive: Archive, settings: RunSettings) -> Shape:

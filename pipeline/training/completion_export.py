@@ -16,6 +16,7 @@ from pipeline.training.completion_settings import CompletionRun, read
 from pipeline.training.completions import Say, trained
 from pipeline.training.label_maps import Labels, Triple
 from pipeline.training.settings import RunFault
+from pipeline.training.taken import Taken
 
 
 def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
@@ -34,7 +35,7 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedCompletion:
         structures=structures_of(list(pairs.learned()), pairs.names, pairs.box_mm),
         box_mm=pairs.box_mm,
         size=run.network.size,
-        trained=_words(run, pairs, learning.step),
+        trained=_words(run, pairs, learning.taken),
         regions=run.regions,
         placed_by=run.placed_by,
         stated=Stated(pairs.licence, _judged(run)),
@@ -93,8 +94,9 @@ def _judged(run: CompletionRun) -> tuple[Judged, ...]:
     return tuple(made)
 
 
-def _words(run: CompletionRun, pairs: Pairs, steps: int) -> str:
+def _words(run: CompletionRun, pairs: Pairs, taken: Taken) -> str:
     maps = len(list(pairs.learned()))
     left = "nobody left out" if run.fold is None else f"the people of fold {run.fold} left out"
     where = run.archive.name if run.archive is not None else "a published folder"
-    return f"{steps} steps on {maps} maps, mirror images included, of {where}; {left}"
+    maps_line = f"{maps} maps, mirror images included, of {where}"
+    return f"{taken.steps} steps{taken.since} on {maps_line}; {left}"

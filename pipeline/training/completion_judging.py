@@ -98,7 +98,7 @@ def evaluate(path: Path, say: Say = print) -> Path:
     atlas = atlas_of(pairs.learned(), len(pairs.names))
     judgements = judged(pairs.judged(), pairs.names, network, atlas, pairs.box_mm)
     summaries = summarised(judgements, pairs.names)
-    table = f"After {learning.step} steps.\n\n{as_markdown(summaries)}"
+    table = f"After {learning.taken}.\n\n{as_markdown(summaries)}"
     (run.folder / "results.md").write_text(table, encoding="utf-8")
     rows = {
         "summaries": [asdict(one) for one in summaries],

@@ -27,6 +27,7 @@ from pipeline.training.completion_pairs import Pair, Pairs, pairs_of
 from pipeline.training.completion_settings import CompletionRun, read, shape_of
 from pipeline.training.loop import scheduled
 from pipeline.training.settings import RunFault
+from pipeline.training.taken import Taken
 
 Say = Callable[[str], None]
 LARGEST_GRADIENT = 5.0
@@ -42,6 +43,13 @@ class Learning:
     average: Completion
     optimiser: torch.optim.Optimizer
     step: int = 0
+    begun: str = ""
+    """The weights that it began with, in words."""
+
+    @property
+    def taken(self) -> Taken:
+        """How far it has come."""
+        return Taken(self.step, self.begun)
 
 
 def train(path: Path, say: Say = print) -> bool:
@@ -90,7 +98,7 @@ def start(run: CompletionRun, labels: int) -> Learning:
             optimiser.load_state_dict(stored["optimiser"])
         except (KeyError, ValueError, RuntimeError) as fault:
             raise RunFault(f"{checkpoint} is of another network: {fault}") from fault
-        learning.step = int(stored["step"])
+        learning.step, learning.begun = int(stored["step"]), stored.get("begun", "")
     return learning
 
 
@@ -152,6 +160,7 @@ def save(learning: Learning, path: Path) -> None:
         "average": learning.average.state_dict(),
         "optimiser": learning.optimiser.state_dict(),
         "step": learning.step,
+        "begun": learning.begun,
     }
     torch.save(stored, partial)
     partial.replace(path)

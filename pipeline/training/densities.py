@@ -29,6 +29,7 @@ from pipeline.training.exposure import CLEAN, Exposure
 from pipeline.training.loop import laid_out, scheduled
 from pipeline.training.precision import in_half
 from pipeline.training.settings import RunFault, as_dataclass
+from pipeline.training.taken import Taken
 
 Say = Callable[[str], None]
 FIRST_ANSWER = 0.01
@@ -78,6 +79,13 @@ class Run:
     net: Tomography
     optimiser: torch.optim.Optimizer
     step: int = 0
+    begun: str = ""
+    """The weights that it began with, in words."""
+
+    @property
+    def taken(self) -> Taken:
+        """How far it has come."""
+        return Taken(self.step, self.begun)
 
 
 def read(path: Path) -> DensityRun:
@@ -119,7 +127,7 @@ def start(settings: DensityRun) -> Run:
         except RuntimeError as fault:
             raise RunFault(f"{checkpoint} is of another network: {fault}") from fault
         run.optimiser.load_state_dict(stored["optimiser"])
-        run.step = stored["step"]
+        run.step, run.begun = stored["step"], stored.get("begun", "")
     return run
 
 
@@ -153,6 +161,7 @@ def save(run: Run, path: Path) -> None:
         "net": run.net.state_dict(),
         "optimiser": run.optimiser.state_dict(),
         "step": run.step,
+        "begun": run.begun,
     }
     torch.save(state, partial)
     partial.replace(path)
@@ -218,6 +227,22 @@ def archive_of(settings: DensityRun) -> Archive:
     if settings.sight.bone and settings.sight.bone not in archive.region.targets:
         raise RunFault(f"sight.bone must be one of {', '.join(archive.region.targets)}")
     return archive
+
+
+def learned_files(settings: DensityRun, count: int | None = None) -> list[Path]:
+    """The scenes that were drawn; where there are none, `count` or all of them are drawn now.
+
+    For a run that begins with weights, and has drawn none.
+
+    Raises:
+        RunFault: there is no archive to draw from.
+    """
+    folder = settings.folder / "pairs"
+    if not any(folder.glob("*.npz")):
+        archive, scenes = archive_of(settings), min(count or settings.scenes, settings.scenes)
+        cases = learned_from(archive, settings)
+        fill(archive, cases, folder, scenes, settings.sight, seed=settings.seed)
+    return sorted(folder.glob("*.npz"))
 
 
 def learned_from(archive: Archive, settings: DensityRun) -> tuple[Case, ...]:

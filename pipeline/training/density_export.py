@@ -77,8 +77,8 @@ def _described(found: Verdict, archive: Archive, settings: DensityRun) -> Traine
         threshold=found.cuts[Engine.FUSED],
         least_shown=round((1 - lost) ** 2, 2),
         least_agreement=round(WITHHELD * min(one.agreement for one in given), 2),
-        trained=f"{people_line(cases, left)}, {found.step} steps of {settings.batch}"
-        f" radiographs, seed {settings.seed}",
+        trained=f"{people_line(cases, left)}, {found.taken.steps} steps of"
+        f" {settings.batch} radiographs{found.taken.since}, seed {settings.seed}",
         shape={},
         stated=Stated(licences_of(cases), _judged(found.judgements, sight.view)),
     )

@@ -35,7 +35,14 @@ from pipeline.models.tomography import (
 )
 from pipeline.models.tomography_engine import reach_px
 from pipeline.training.archive import Archive, Case
-from pipeline.training.densities import DensityRun, archive_of, read, seen, start
+from pipeline.training.densities import (
+    DensityRun,
+    archive_of,
+    learned_files,
+    read,
+    seen,
+    start,
+)
 from pipeline.training.density_pairs import (
     Sight,
     bone_equivalent,
@@ -46,6 +53,7 @@ from pipeline.training.density_pairs import (
 from pipeline.training.over_people import interval
 from pipeline.training.posing import RIGID
 from pipeline.training.settings import RunFault
+from pipeline.training.taken import Taken
 
 BONE = 0.06
 """Share of cortical bone from which a voxel is bone: half of the thinnest spongy bone."""
@@ -86,7 +94,7 @@ class Verdict(NamedTuple):
     """What became of a run."""
 
     net: Tomography
-    step: int
+    taken: Taken
     cuts: dict[Engine, float]
     """Density from which each answer is bone."""
     judgements: list[Judgement]
@@ -101,7 +109,7 @@ def evaluate(run_file: Path, say: Callable[[str], None] = print) -> Path:
     """
     settings = read(run_file)
     found = judge(settings)
-    table = f"After {found.step} steps.\n\n{as_markdown(found.judgements)}"
+    table = f"After {found.taken}.\n\n{as_markdown(found.judgements)}"
     (settings.folder / "results.md").write_text(table, encoding="utf-8")
     say(table)
     return settings.folder / "results.md"
@@ -121,10 +129,10 @@ def judge(settings: DensityRun) -> Verdict:
     torch.set_num_threads(settings.threads)
     run = start(replace(settings, device="cpu"))
     net = run.net.eval()
-    files = sorted((settings.folder / "pairs").glob("*.npz"))
+    files = learned_files(settings)
     mean = mean_density(files)
     cuts = thresholds(net, mean, files, settings)
-    return Verdict(net, run.step, cuts, judged(net, mean, cuts, archive, settings))
+    return Verdict(net, run.taken, cuts, judged(net, mean, cuts, archive, settings))
 
 
 def mean_density(files: Sequence[Path]) -> Tensor:

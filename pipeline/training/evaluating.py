@@ -23,6 +23,7 @@ from pipeline.training.judging import (
 )
 from pipeline.training.regions import WITHIN, Region
 from pipeline.training.settings import RunFault, RunSettings, of_folds, read
+from pipeline.training.taken import Taken
 
 
 def evaluate(path: Path, say: Say = print, folds: Sequence[Sequence[int]] = ()) -> Path:
@@ -44,14 +45,14 @@ def evaluate(path: Path, say: Say = print, folds: Sequence[Sequence[int]] = ()) 
     judgements: list[Judgement] = []
     steps = []
     for run in runs:
-        found, step = _judged(path, run, say)
+        found, taken = _judged(path, run, say)
         judgements += found
-        steps.append(f"{step:,}")
+        steps.append(str(taken))
     summaries = summarised(judgements)
     table = as_markdown(summaries)
     name = "results" if runs == [settings] else "crossed"
     of = f" of {len(runs)} networks, each without other people" if len(runs) > 1 else ""
-    head = f"After {', '.join(dict.fromkeys(steps))} steps{of}.\n\n"
+    head = f"After {', '.join(dict.fromkeys(steps))}{of}.\n\n"
     (settings.folder / f"{name}.md").write_text(head + table, encoding="utf-8")
     stored = json.dumps(as_json(judgements, summaries), indent=1)
     (settings.folder / f"{name}.json").write_text(stored)
@@ -59,11 +60,11 @@ def evaluate(path: Path, say: Say = print, folds: Sequence[Sequence[int]] = ()) 
     return settings.folder / f"{name}.md"
 
 
-def _judged(path: Path, settings: RunSettings, say: Say) -> tuple[list[Judgement], int]:
-    """Every case of the people who are left out, and how many steps the network took."""
+def _judged(path: Path, settings: RunSettings, say: Say) -> tuple[list[Judgement], Taken]:
+    """Every case of the people who are left out, and how far the network has come."""
     archive = archive_of(settings)
     cases = left_out(archive, settings)
-    net, step = trained(archive, settings)
+    net, taken = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
     learned, others = (
         bodies_of(settings, archive.region, is_judged=judges) for judges in (False, True)
@@ -81,7 +82,7 @@ def _judged(path: Path, settings: RunSettings, say: Say) -> tuple[list[Judgement
             f" Dice {one.dice:.3f}, ASSD {one.assd_mm:.2f} mm"
         ),
     )
-    return found, step
+    return found, taken
 
 
 def nears_of(path: Path, settings: RunSettings, region: Region) -> tuple[Near, ...]:

@@ -65,7 +65,7 @@ def export(
     unknown = set(may_be_missing) - set(region.targets)
     if unknown:
         raise RunFault(f"The {region.name} has no {', '.join(sorted(unknown))}")
-    net, step = trained(archive, settings)
+    net, taken = trained(archive, settings)
     torch.set_num_threads(settings.training.threads)
     held = settings.folder / "calibration"
     say(f"simulating {SCENES} scenes of people left out")
@@ -91,8 +91,8 @@ def export(
         region.name,
         bones,
         Limits(),
-        f"{people_line(cases, settings.fold or ())}, {step} steps of {training.batch} scenes, seed"
-        f" {training.seed}",
+        f"{people_line(cases, settings.fold or ())}, {taken.steps} steps of {training.batch} scenes"
+        f"{taken.since}, seed {training.seed}",
         closer_of(region),
         stated_of(settings, cases),
     )

@@ -22,6 +22,7 @@ from pipeline.training import (
     density_judging,
     evaluating,
     exporting,
+    from_weights,
     settings,
     volumes,
     volumes_evaluating,
@@ -56,6 +57,8 @@ class Kind(NamedTuple):
     """Of the checkpoint, the curve and the tables."""
     evaluate: Callable[[Path, Say], Path]
     export: Export
+    begin: Callable[[Path, Path, Say], None]
+    """With a weights file."""
     curves: str = "pipeline.training.volumes_curve"
     """The module that draws them; it needs matplotlib."""
     by_fold: Crossed | None = None
@@ -103,6 +106,7 @@ KINDS: Final = (
         lambda run: volumes_settings.read(run).plan.folder,
         volumes_evaluating.evaluate,
         _whole(volumes_export.export_run),
+        from_weights.volumetric,
     ),
     Kind(
         "tomography",
@@ -112,6 +116,7 @@ KINDS: Final = (
         lambda run: densities.read(run).folder,
         density_judging.evaluate,
         _whole(density_export.export_run),
+        from_weights.tomography,
     ),
     Kind(
         "completion",
@@ -121,6 +126,7 @@ KINDS: Final = (
         lambda run: completion_settings.read(run).folder,
         completion_judging.evaluate,
         _whole(completion_export.export_run),
+        from_weights.completion,
     ),
     Kind(
         "lifting",
@@ -130,6 +136,7 @@ KINDS: Final = (
         lambda run: settings.read(run).folder,
         evaluating.evaluate,
         _lifting,
+        from_weights.lifting,
         "pipeline.training.curves",
         Crossed(
             command.train,

@@ -68,6 +68,8 @@ class Run:
     average: Lifting
     optimisers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
+    begun: str = ""
+    """The weights that it began with, in words."""
 
 
 def start(shape: Shape, training: Training, checkpoint: Path) -> Run:
@@ -85,7 +87,7 @@ def start(shape: Shape, training: Training, checkpoint: Path) -> Run:
         average.load_state_dict(stored["average"])
         for optimiser, state in zip(run.optimisers, stored["optimisers"], strict=True):
             optimiser.load_state_dict(state)
-        run.step = stored["step"]
+        run.step, run.begun = stored["step"], stored.get("begun", "")
     return run
 
 
@@ -151,6 +153,7 @@ def save(run: Run, path: Path) -> None:
         "average": {name: value.half() for name, value in run.average.state_dict().items()},
         "optimisers": [_halved(optimiser.state_dict()) for optimiser in run.optimisers],
         "step": run.step,
+        "begun": run.begun,
         "shape": json.dumps(asdict(run.net.shape)),
     }
     torch.save(stored, partial)

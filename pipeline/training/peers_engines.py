@@ -136,7 +136,7 @@ def engine_of(entrant: Entrant, of: Comparison) -> Engine:
 
 def _lifting(of: Comparison) -> Engine:
     settings, region = of.settings, of.archive.region
-    net, step = trained(of.archive, settings)
+    net, taken = trained(of.archive, settings)
     nears = nears_of(of.path, settings, region)
     looks = "; ".join(f"{region.targets[one.number]} again from two views" for one in nears)
     return Engine(
@@ -144,7 +144,7 @@ def _lifting(of: Comparison) -> Engine:
         network(net, size=region.voxels, closer=nears),
         region.targets,
         count(net) + sum(count(one.net) for one in nears),
-        told(step, settings.training.steps, _seconds(settings, of.path)),
+        told(taken, settings.training.steps, _seconds(settings, of.path)),
         remark=f"looks at the {looks}" if looks else "",
     )
 

@@ -30,6 +30,7 @@ from pipeline.training.given import Engine, Given
 from pipeline.training.peers_samples import ALL_BONES, VIEWS
 from pipeline.training.posing import centres
 from pipeline.training.settings import RunFault
+from pipeline.training.taken import Taken
 from pipeline.training.volumes_data import Source
 from pipeline.training.volumes_export import LEVELS
 from pipeline.training.volumes_families import Family, family
@@ -65,7 +66,8 @@ def volumetric(path: Path, archive: Archive) -> Engine:
         raise RunFault(f"{path.name} is of no region")
     region = volumes_scenes.archive_of(data).region
     made = family(plan, run.network)
-    step = trained(made, plan.folder / "checkpoint.pt")
+    taken = trained(made, plan.folder / "checkpoint.pt")
+    volumes_scenes.require_learned(data, plan.threads, TRIED)
     level = level_of(made, volumes_scenes.learned(data, made.size).source)
 
     @torch.no_grad()
@@ -90,7 +92,7 @@ def volumetric(path: Path, archive: Archive) -> Engine:
         reconstruct,
         (data.bone,),
         count(made.network),
-        told(step, steps, seconds_of(plan.folder, plan.log_every)),
+        told(taken, steps, seconds_of(plan.folder, plan.log_every)),
         remark=f"{plan.grid} voxels of {region.cube_mm / plan.grid:.1f} mm, cut at {level:.2f}",
     )
 
@@ -133,7 +135,7 @@ def tomographic(path: Path, archive: Archive) -> Engine:
         raise RunFault(f"There is no {settings.folder / 'checkpoint.pt'}: train first")
     run = densities.start(replace(settings, device="cpu"))
     net = run.net.eval()
-    files = sorted((settings.folder / "pairs").glob("*.npz"))[: density_judging.LEARNED]
+    files = densities.learned_files(settings, density_judging.LEARNED)[: density_judging.LEARNED]
     mean = density_judging.mean_density(files)
     cut = density_judging.thresholds(net, mean, files, settings)[density_judging.Engine.NETWORK]
 
@@ -161,7 +163,7 @@ def tomographic(path: Path, archive: Archive) -> Engine:
         reconstruct,
         (sight.bone or ALL_BONES,),
         count(net),
-        told(run.step, settings.steps, seconds_of(settings.folder, settings.log_every)),
+        told(run.taken, settings.steps, seconds_of(settings.folder, settings.log_every)),
         dict.fromkeys(range(2, len(VIEWS) + 1), ONE_RADIOGRAPH),
         f"{sight.planes} planes, cut at {cut:.2f}, before its fusion with the radiograph",
     )
@@ -172,15 +174,18 @@ def count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def told(step: int, of: int, seconds: float) -> str:
+def told(taken: Taken, of: int, seconds: float) -> str:
     """How long a training was, in words, and whether it came to its end."""
-    steps = f"{step:,} steps" if step >= of else f"{step:,} of {of:,} steps"
-    return f"{steps}, {seconds / 60:.0f} min"
+    if taken.begun and not taken.steps:
+        return taken.begun
+    steps = f"{taken.steps:,} steps" if taken.steps >= of else f"{taken.steps:,} of {of:,} steps"
+    return f"{steps}{taken.since}, {seconds / 60:.0f} min"
 
 
 def seconds_of(folder: Path, log_every: int) -> float:
     """How long a run was trained, as its curve tells: a line for every so many steps."""
-    lines = (folder / "curve.jsonl").read_text(encoding="utf-8").splitlines()
+    curve = folder / "curve.jsonl"
+    lines = curve.read_text(encoding="utf-8").splitlines() if curve.exists() else []
     return sum(float(json.loads(line)["seconds_a_step"]) for line in lines) * log_every
 
 

@@ -41,7 +41,9 @@ def evaluate(path: Path, say: Say = print) -> Path:
     plan = run.plan
     torch.set_num_threads(plan.threads)
     made = family(plan, run.network)
-    step = trained(made, plan.folder / "checkpoint.pt")
+    taken = trained(made, plan.folder / "checkpoint.pt")
+    if isinstance(run.data, Regional):
+        volumes_scenes.require_learned(run.data, plan.threads)
     mean = mean_shape(learned_by(run, made.size).source)
     held = held_by(run, made.size)
     if min(plan.judged_views) > held.views:
@@ -61,7 +63,7 @@ def evaluate(path: Path, say: Say = print) -> Path:
         claims += corrupted(made.occupancy, made.shares, held, seed=seed)
     text = as_markdown(found, claims)
     results = plan.folder / "results.md"
-    results.write_text(f"{plan.family} after {step} steps.\n\n{text}", encoding="utf-8")
+    results.write_text(f"{plan.family} after {taken}.\n\n{text}", encoding="utf-8")
     told = json.dumps(as_json(found, claims), indent=1)
     (plan.folder / "results.json").write_text(told, encoding="utf-8")
     say(text)

@@ -96,7 +96,7 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedVolumetric:
         raise RunFault(f"The file must be called {name}, not {out.name}")
     torch.set_num_threads(plan.threads)
     made = family(plan, run.network)
-    step = trained_steps(made, plan.folder / "checkpoint.pt")
+    taken = trained_steps(made, plan.folder / "checkpoint.pt")
     volumes_scenes.simulate_held(data, plan.threads)
     held = volumes_scenes.held(data, made.size)
     known = known_views(plan, data)
@@ -119,8 +119,8 @@ def export_run(path: Path, out: Path, say: Say = print) -> TrainedVolumetric:
         level=level,
         familiar=known,
         limits=Limits(),
-        trained=f"{people_line(cases, [data.fold])}, {step} steps of {plan.batch} items,"
-        f" seed {plan.seed}",
+        trained=f"{people_line(cases, [data.fold])}, {taken.steps} steps of {plan.batch} items"
+        f"{taken.since}, seed {plan.seed}",
         within=closer_of(region),
         stated=Stated(licences_of(cases), judged_of(off, bone.name)),
     )

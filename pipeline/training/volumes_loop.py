@@ -23,6 +23,7 @@ from pipeline.training.loop import laid_out, scheduled
 from pipeline.training.parallel import ALONE, Team, any_of, average
 from pipeline.training.precision import in_half
 from pipeline.training.settings import RunFault
+from pipeline.training.taken import Taken
 from pipeline.training.volumes_data import Batch, Source, batch
 from pipeline.training.volumes_families import Family
 from pipeline.training.volumes_settings import Plan, Stage
@@ -55,6 +56,8 @@ class Run:
     """That the optimiser belongs to."""
     step: int = 0
     """Over all stages."""
+    begun: str = ""
+    """The weights that it began with, in words."""
 
 
 def start(family: Family, plan: Plan, checkpoint: Path) -> Run:
@@ -75,7 +78,7 @@ def start(family: Family, plan: Plan, checkpoint: Path) -> Run:
         optimiser.load_state_dict(stored["optimiser"])
     except (KeyError, IndexError, ValueError, RuntimeError) as fault:
         raise RunFault(f"{checkpoint} is of another run: {fault}") from fault
-    return Run(family, optimiser, stored["stage"], stored["step"])
+    return Run(family, optimiser, stored["stage"], stored["step"], stored.get("begun", ""))
 
 
 def train(
@@ -104,7 +107,7 @@ def train(
         RunFault: the loss is no number, or larger than the family allows.
     """
     torch.set_num_threads(plan.threads)
-    if run.step == 0 and plan.begin_with is None:
+    if run.step == 0 and plan.begin_with is None and not run.begun:
         _settle(run.family, plan, learned)
     run.family.network.train()
     sums: Line = {}
@@ -139,13 +142,14 @@ def save(run: Run, path: Path) -> None:
         "optimiser": run.optimiser.state_dict(),
         "stage": run.stage,
         "step": run.step,
+        "begun": run.begun,
     }
     torch.save(stored, partial)
     partial.replace(path)
 
 
-def trained(family: Family, checkpoint: Path) -> int:
-    """The steps that a checkpoint has taken; the family's network holds its weights, to be judged.
+def trained(family: Family, checkpoint: Path) -> Taken:
+    """How far a checkpoint has come; the family's network holds its weights, to be judged.
 
     Raises:
         RunFault: there is no checkpoint, or it is of another network.
@@ -158,7 +162,7 @@ def trained(family: Family, checkpoint: Path) -> int:
     except (KeyError, RuntimeError) as fault:
         raise RunFault(f"{checkpoint} is of another network: {fault}") from fault
     family.network.eval()
-    return int(stored["step"])
+    return Taken(int(stored["step"]), stored.get("begun", ""))
 
 
 def _begin(network: nn.Module, checkpoint: Path, device: str) -> None:

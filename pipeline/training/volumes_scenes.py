@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -84,6 +85,16 @@ def simulate_learned(of: Regional, processes: int, until: float) -> None:
     """The pool holds `of.scenes` scenes, or as many as were ready before `until`."""
     if of.scenes > len(list(of.pool.glob("*.npz"))):
         _shared(partial(_learned_part, of, until), processes)
+
+
+def require_learned(of: Regional, processes: int, count: int | None = None) -> None:
+    """The pool holds scenes: those that there are, or else `count` or all that the run asks for.
+
+    For a run that begins with weights, and has drawn none.
+    """
+    if not any(of.pool.glob("*.npz")):
+        wanted = of if count is None else replace(of, scenes=min(count, of.scenes))
+        simulate_learned(wanted, processes, float("inf"))
 
 
 def simulate_held(of: Regional, processes: int) -> None:
