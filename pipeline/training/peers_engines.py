@@ -89,9 +89,10 @@ def entrants(of: Comparison) -> list[Entrant]:
         if not run.exists():
             raise RunFault(f"comparison.runs: there is no {run}")
         is_family = volumes_settings.is_volume_run(run)
-        found.append(
-            Entrant(volumes_settings.read(run).plan.family if is_family else "tomography", run)
-        )
+        engine = volumes_settings.read(run).plan.family if is_family else "tomography"
+        # a family may be there twice, as at another grid
+        is_taken = engine in {one.name for one in found}
+        found.append(Entrant(f"{engine}, {run.stem}" if is_taken else engine, run))
     return [*found, *(Entrant(name) for name in of.settings.peers.engines)]
 
 

@@ -184,6 +184,17 @@ def test_one_command_compares_everyone_and_an_engine_more_changes_nobody(
     assert {j["case"] for found in samples.values() for j in found} == {"toy-0-R"}
 
 
+def test_two_run_files_of_one_family_stand_apart(toy: Archive, tmp_path: Path) -> None:
+    path = run_file(tmp_path, toy, [], ["family.toml", "finer.toml", "density.toml"])
+    for name in ("family", "finer"):
+        (tmp_path / f"{name}.toml").write_text(FAMILY, encoding="utf-8")
+    (tmp_path / "density.toml").write_text(DENSITY, encoding="utf-8")
+
+    names = [one.name for one in entrants(comparison_of(path))]
+
+    assert names == ["lifting", "pix2vox++/F", "pix2vox++/F, finer", "tomography"]
+
+
 def test_other_weights_are_judged_anew(toy: Archive, tmp_path: Path) -> None:
     path = run_file(tmp_path, toy, ["visual-hull"])
     command.train(path, lambda _: None)
