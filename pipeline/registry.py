@@ -46,7 +46,7 @@ class Engine:
     module: str
     """That does the work, imported when there is some."""
     memory_mib: int | None = None
-    """Of a process that makes one result from two views, at its largest, where it was measured."""
+    """Of a process that makes one result from two views, at its largest (`benchmarks.predict`)."""
     recipe: str = ""
     """How its weights are made where there are none: a run file."""
 
@@ -75,18 +75,18 @@ _VOLUMETRIC: Final = "pipeline.models.volumetric_engine"
 _PIX2VOX: Final = "config/train-pix2vox.toml"
 _RECURRENT: Final = "config/train-recurrent.toml"
 _ROWS: Final = (
-    Engine(LIFTING, "lifting network", "1.2.0", "pipeline.models.lifting_engine", 647),
-    Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull", 461),
-    Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, 555, _PIX2VOX),
-    Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, 1284, _PIX2VOX),
+    Engine(LIFTING, "lifting network", "1.2.0", "pipeline.models.lifting_engine", 646),
+    Engine(VISUAL_HULL, "visual hull", "1.0.0", "pipeline.models.visual_hull", 495),
+    Engine("pix2vox++/F", "Pix2Vox++/F", "1.0.0", _VOLUMETRIC, 523, _PIX2VOX),
+    Engine("pix2vox++/A", "Pix2Vox++/A", "1.0.0", _VOLUMETRIC, 1693, "config/train-pix2vox-a.toml"),
     *(
         Engine(name, name, "1.0.0", _VOLUMETRIC, memory_mib, _RECURRENT)
         for name, memory_mib in (
-            ("3D-LSTM-1", None),
-            ("3D-LSTM-3", 654),
-            ("3D-GRU-1", None),
-            ("3D-GRU-3", None),
-            ("Res3D-GRU-3", 647),
+            ("3D-LSTM-1", 905),
+            ("3D-LSTM-3", 797),
+            ("3D-GRU-1", 906),
+            ("3D-GRU-3", 774),
+            ("Res3D-GRU-3", 809),
         )
     ),
     Engine(
@@ -94,7 +94,7 @@ _ROWS: Final = (
         "single-image tomography",
         "1.0.0",
         "pipeline.models.tomography_engine",
-        750,
+        776,
         "config/train-tomography.toml",
     ),
 )

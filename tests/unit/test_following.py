@@ -42,8 +42,12 @@ implants = 0.0
         ("train-knee.toml", "lifting"),
         ("train-proximal_femur.toml", "lifting"),
         ("train-pix2vox.toml", "volumes"),
+        ("train-pix2vox-a.toml", "volumes"),
+        ("train-pix2vox-64.toml", "volumes"),
         ("train-recurrent.toml", "volumes"),
+        ("train-recurrent-knee.toml", "volumes"),
         ("train-tomography.toml", "tomography"),
+        ("train-tomography-knee.toml", "tomography"),
         ("train-completion.toml", "completion"),
     ],
 )

@@ -151,7 +151,7 @@ def test_the_command_lists_what_there_is_and_how_good_it_is() -> None:
     assert "pix2vox++/F" in told.output
     assert "1 to 3, frontal or lateral" in told.output
     assert "IoU 0.75" in told.output
-    assert "No weights here: pix2vox++/A (osteon train config/train-pix2vox.toml" in told.output
+    assert "No weights here: pix2vox++/A (osteon train config/train-pix2vox-a.toml" in told.output
     assert "Res3D-GRU-3 (osteon train config/train-recurrent.toml" in told.output
 
 

@@ -17,14 +17,23 @@ from tests.toy_region import run_file
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-@pytest.mark.parametrize("name", ["train-pix2vox", "train-recurrent"])
-def test_every_recipe_can_be_followed(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "region", "grid"),
+    [
+        ("train-pix2vox", "proximal_femur", 32),
+        ("train-pix2vox-a", "proximal_femur", 32),
+        ("train-pix2vox-64", "proximal_femur", 64),
+        ("train-recurrent", "proximal_femur", 32),
+        ("train-recurrent-knee", "distal_femur", 32),
+    ],
+)
+def test_every_recipe_can_be_followed(name: str, region: str, grid: int) -> None:
     run = read(CONFIG / f"{name}.toml")
     made = family(run.plan, run.network)
     assert isinstance(run.data, Regional)
     assert run.data.bone == "femur"
-    assert run.data.archive.name == "proximal_femur.npz"
-    assert made.size.grid == 32
+    assert run.data.archive.name == f"{region}.npz"
+    assert made.size.grid == grid
     assert is_volume_run(CONFIG / f"{name}.toml")
     assert not is_volume_run(CONFIG / "train-hip.toml")
 
