@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parents[2] / "config"
         ("train-pix2vox-a", "proximal_femur", 32),
         ("train-pix2vox-64", "proximal_femur", 64),
         ("train-recurrent", "proximal_femur", 32),
-        ("train-recurrent-knee", "distal_femur", 32),
+        ("train-recurrent-knee", "knee", 32),
     ],
 )
 def test_every_recipe_can_be_followed(name: str, region: str, grid: int) -> None:
