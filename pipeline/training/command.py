@@ -69,7 +69,7 @@ def _train(settings: RunSettings, archive: Archive, say: Say, until: float, of: 
     bodies = bodies_of(settings, region_named(within.region) if within else archive.region)
     _simulate(settings, cases, say, until, of)
     run = start(shape_of(archive, settings), settings.training, settings.folder / "checkpoint.pt")
-    if run.step == 0 and settings.begin_with:
+    if run.step == 0 and settings.begin_with and not run.begun:
         _begin(run, settings.begin_with)
     said = [0.0]
 

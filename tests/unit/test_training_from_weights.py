@@ -165,6 +165,21 @@ def test_what_was_exported_is_judged_trained_on_and_exported_again(files: Files,
     assert f"since the weights {name} ".encode() in (folder / name).read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["lifting", "volumes"])
+def test_weights_go_before_the_checkpoint_that_the_run_file_begins_with(
+    files: Files, kind: str
+) -> None:
+    """Which is not even there."""
+    folder, name = files(kind), KINDS[kind][1]
+    told = (folder / "next.toml").read_text(encoding="utf-8")
+    (folder / "next.toml").write_text(f'begin_with = "none.pt"\n{told}', encoding="utf-8")
+    begin(_quiet(), folder / "next.toml", folder / name)
+
+    assert train(_quiet(), folder / "next.toml")
+
+    assert name in _stored(folder)["begun"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_that_has_begun_is_left_as_it_is(files: Files, kind: str) -> None:
     folder = files(kind)
