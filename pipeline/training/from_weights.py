@@ -9,7 +9,7 @@ one that was never interrupted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch import nn
@@ -81,7 +81,8 @@ def volumetric(path: Path, file: Path, say: Say = print) -> None:
     _require_left_out((data.fold,), told.trained)
     made = family(plan, run.network)
     _take(made.network, net)
-    begun = volumes_loop.start(made, plan, checkpoint)
+    # with these weights, and not with those that the run file names
+    begun = volumes_loop.start(made, replace(plan, begin_with=None), checkpoint)
     begun.begun = _words(file, told.digest, told.trained)
     volumes_loop.save(begun, checkpoint)
     say(f"{checkpoint} is the network of {begun.begun}")
