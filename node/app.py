@@ -41,6 +41,8 @@ SWEEP_EVERY_S = 3600.0
 MAKE_ROOM_EVERY_S = 10.0
 CENSUS_EVERY_S = 5.0
 REPORT_EVERY_S = 1.0
+LOOKS_EVERY_S = 1.0
+"""Whether it was asked to end."""
 
 
 class PortTakenError(NodeError):
@@ -126,7 +128,10 @@ def serve(station: Station, until: threading.Event, make_pool: MakePool = spawne
     room.warm()
     stop_timers = timers.start(_tasks(station, world, callers))
     try:
-        until.wait()
+        # a signal that the kernel hands to another thread wakes nobody who waits without an end:
+        # its handler runs in this thread, the next time that it does anything
+        while not until.wait(LOOKS_EVERY_S):
+            pass
     finally:
         log.info("stopping")
         server.shutdown()

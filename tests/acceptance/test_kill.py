@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +129,19 @@ def test_a_node_that_is_asked_to_stop_does_so_with_success(a_node: Callable[...,
     node = a_node()
 
     assert node.stop() == 0
+
+
+def test_a_node_stops_whichever_of_its_threads_the_kernel_asks(
+    a_node: Callable[..., Node],
+) -> None:
+    """A signal to a process goes to any of its threads; what it does, the main one must do."""
+    node = a_node()
+    pid = node.process.pid
+    others = sorted({int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()} - {pid})
+
+    # a thread may have ended meanwhile
+    asked = any(ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0 for other in others)
+
+    assert asked
+    wait_until(lambda: not node.process.is_running, 30, "the node has ended")
+    assert "stopping" in node.log
