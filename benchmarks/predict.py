@@ -5,8 +5,8 @@
 
 The radiographs are those of the demo; an engine that takes one is given the frontal one. Prints the
 seconds of the first call, which loads the network, of the later ones, and the largest memory of the
-process. Of an engine without weights the network has learned nothing: time and memory are those of
-one that has.
+process. Of an engine without weights the network has learned nothing; its answer, and so what its
+surface costs, is not that of one that has.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def _overview(found: Sequence[Offer]) -> Table:
                 ", ".join(one.bones),
                 one.views.words,
                 f"{one.grid}³",
-                f"{engine.memory_mib:,} MiB" if engine.memory_mib else "not measured",
+                f"{engine.memory_mib:,} MiB",
                 one.stated.licence or "not stated",
             )
     return table

@@ -45,7 +45,7 @@ class Engine:
     version: str
     module: str
     """That does the work, imported when there is some."""
-    memory_mib: int | None = None
+    memory_mib: int
     """Of a process that makes one result from two views, at its largest (`benchmarks.predict`)."""
     recipe: str = ""
     """How its weights are made where there are none: a run file."""

@@ -99,4 +99,4 @@ def _words(run: CompletionRun, pairs: Pairs, taken: Taken) -> str:
     left = "nobody left out" if run.fold is None else f"the people of fold {run.fold} left out"
     where = run.archive.name if run.archive is not None else "a published folder"
     maps_line = f"{maps} maps, mirror images included, of {where}"
-    return f"{taken.steps} steps{taken.since} on {maps_line}; {left}"
+    return f"{taken.steps} steps on {maps_line}; {left}{taken.since}"

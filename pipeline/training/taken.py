@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SINCE = " since the weights "
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -20,4 +22,4 @@ class Taken:
     @property
     def since(self) -> str:
         """What follows the steps, in words; nothing where they began with chance."""
-        return f" since the weights {self.begun}" if self.begun else ""
+        return f"{SINCE}{self.begun}" if self.begun else ""

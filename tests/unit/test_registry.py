@@ -43,7 +43,7 @@ def test_the_engines_of_the_issue_are_there_and_each_has_its_module_and_its_reci
         assert name == engine.name
         assert callable(import_module(engine.module).reconstruct)
         assert not engine.recipe or (ROOT / engine.recipe).is_file()
-        assert engine.memory_mib is None or engine.memory_mib > 100
+        assert engine.memory_mib > 100
 
 
 def test_what_is_offered_is_what_the_headers_say() -> None:

@@ -204,6 +204,21 @@ def test_weights_that_have_seen_who_is_judged_are_refused(files: Files, kind: st
     assert not (folder / "next" / "checkpoint.pt").exists()
 
 
+def test_weights_that_took_in_later_whom_their_beginning_left_out_are_refused(
+    files: Files,
+) -> None:
+    folder, name = files("completion"), KINDS["completion"][1]
+    told = (folder / "next.toml").read_text(encoding="utf-8")
+    of_all = told.replace("fold = 0", 'fold = "none"').replace('"next"', '"all"')
+    (folder / "all.toml").write_text(of_all, encoding="utf-8")
+    begin(_quiet(), folder / "all.toml", folder / name)
+    assert train(_quiet(), folder / "all.toml")
+    export(_quiet(), folder / "all.toml", folder / name, ())
+
+    with pytest.raises(LearningError, match=r"judges fold 0, .*nobody left out since"):
+        begin(_quiet(), folder / "next.toml", folder / name)
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "new", "words"),
     [
